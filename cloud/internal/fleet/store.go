@@ -1,0 +1,186 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+// ErrNotFound says that there is no such row, or none in the asker's scope.
+var ErrNotFound = errors.New("not found")
+
+// ErrConflict says that a row of that name exists with another content.
+var ErrConflict = errors.New("conflict")
+
+// Stream is one stream of a gateway's lane as a hello tells it.
+type Stream struct {
+	Lane    event.Lane
+	Stream  string
+	Oldest  uint64
+	Next    uint64
+	Missing [][2]uint64
+}
+
+// Batch is a run of events of one stream, rising numbers.
+type Batch struct {
+	Gateway event.GatewayID
+	Lane    event.Lane
+	Stream  string
+	Events  []event.Event
+}
+
+// Applied is what became of a batch.
+type Applied struct {
+	Position uint64  // the stream is committed up to here
+	Entries  []Entry // what was new, in the order of the log
+}
+
+// Page asks for a part of a list.
+type Page struct {
+	Limit  int    // 0 means 100; at most 1,000
+	Cursor string // opaque, from the page before
+}
+
+// List is a part of a list and where the next part begins.
+type List[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next"` // empty at the end
+}
+
+// Scope narrows every read to what the asker may see.
+type Scope struct {
+	Tenant   Tenant
+	Location string // empty: all
+}
+
+// StationFilter narrows a list of stations; empty fields do not.
+type StationFilter struct {
+	Gateway  event.GatewayID
+	Location string
+	Identity event.StationID
+}
+
+// SessionFilter narrows a list of sessions, newest first.
+type SessionFilter struct {
+	Station     string // the manager's id, or an identity
+	EVSE        int
+	Gateway     event.GatewayID
+	Status      string
+	Token       string
+	Transaction string
+	From, To    time.Time // of the start
+}
+
+// EventFilter narrows the event log. After and Before are positions.
+type EventFilter struct {
+	Gateway  event.GatewayID
+	Station  string // the manager's id, or an identity
+	EVSE     int
+	Session  event.SessionID
+	Type     event.Type
+	From, To time.Time
+	After    int64 // rising order from here when > 0; otherwise newest first
+}
+
+// CommandFilter narrows a list of commands, newest first.
+type CommandFilter struct {
+	Gateway event.GatewayID
+	Station string
+	Status  event.CommandState
+	Type    event.CommandType
+}
+
+// Ingest is the part of a store that takes in what gateways say. Every method
+// is one transaction; an error means that nothing of it was kept.
+type Ingest interface {
+	// Hello stores what a gateway holds (oldest numbers, declared holes) and
+	// returns the committed position of each stream named: zero for a new one.
+	// ErrNotFound for a gateway that nobody has added; it is kept as knocking.
+	Hello(ctx context.Context, g event.GatewayID, h HelloFacts) (positions map[event.Lane]map[string]uint64, err error)
+	// Apply commits a batch once: it skips what is applied, crosses a hole only
+	// below the oldest number or where one was declared, and stops before any
+	// other. Events that parse but make no sense become dead letters.
+	Apply(ctx context.Context, b Batch) (Applied, error)
+	// Status keeps a gateway's word about its connection. An offline of an older
+	// connection is ignored.
+	Status(ctx context.Context, g event.GatewayID, online bool, boot, connection string, at time.Time) error
+	// DeadLetter keeps a message that made no sense.
+	DeadLetter(ctx context.Context, d DeadLetter) error
+	// Transactions returns the highest transaction id known of each station of g.
+	Transactions(ctx context.Context, g event.GatewayID) (map[event.StationID]int64, error)
+	// Incarnation names this database: new after each restore that we know of.
+	Incarnation(ctx context.Context) (string, error)
+}
+
+// HelloFacts are what a hello says beside its streams.
+type HelloFacts struct {
+	Version    string
+	Boot       string
+	Connection string
+	Clock      event.Clock
+	Streams    []Stream
+	At         time.Time // the manager's clock
+}
+
+// Queries is the part of a store that the API reads.
+type Queries interface {
+	Gateways(ctx context.Context, s Scope, p Page) (List[Gateway], error)
+	Gateway(ctx context.Context, s Scope, id event.GatewayID) (Gateway, error)
+	Locations(ctx context.Context, s Scope, p Page) (List[Location], error)
+	Stations(ctx context.Context, s Scope, f StationFilter, p Page) (List[Station], error)
+	Station(ctx context.Context, s Scope, id string) (Station, error)
+	StatusIntervals(ctx context.Context, s Scope, station string, from, to time.Time, p Page) (List[StatusInterval], error)
+	Sessions(ctx context.Context, s Scope, f SessionFilter, p Page) (List[Session], error)
+	Session(ctx context.Context, s Scope, id event.SessionID) (Session, error)
+	Samples(ctx context.Context, s Scope, session event.SessionID, p Page) (List[SamplePoint], error)
+	Events(ctx context.Context, s Scope, f EventFilter, p Page) (List[Entry], error)
+	DeadLetters(ctx context.Context, s Scope, p Page) (List[DeadLetter], error)
+	Commands(ctx context.Context, s Scope, f CommandFilter, p Page) (List[Command], error)
+	Command(ctx context.Context, s Scope, id event.CommandID) (Command, error)
+	Tokens(ctx context.Context, s Scope, p Page) (List[Token], error)
+	Token(ctx context.Context, t Tenant, value string) (Token, error)
+}
+
+// Writes is the part of a store that API, command line and commander change.
+type Writes interface {
+	// AddGateway makes a gateway known; secretHash is its broker password,
+	// hashed. An existing gateway gets the new password.
+	AddGateway(ctx context.Context, g Gateway, secretHash string) error
+	GatewaySecret(ctx context.Context, id event.GatewayID) (secretHash string, err error)
+	PutLocation(ctx context.Context, l Location) error
+	PutToken(ctx context.Context, t Token) error
+	DeleteToken(ctx context.Context, t Tenant, value string) error
+	// AddAccess keeps an API token by the SHA-256 of its secret.
+	AddAccess(ctx context.Context, a Access, secretSHA256 string) error
+	Access(ctx context.Context, secretSHA256 string) (Access, error)
+	// AddCommand queues a command. The same idempotency key with the same body
+	// returns the first command, with another body ErrConflict.
+	AddCommand(ctx context.Context, c Command, idempotencyKey, bodyHash string) (Command, error)
+	// MoveCommand records a state that the manager itself decides: sent, expired
+	// or cancelled. It never undoes a later state. It reports whether it moved.
+	MoveCommand(ctx context.Context, id event.CommandID, to event.CommandState, reason string, at time.Time) (moved bool, err error)
+	// OwedCommands returns the commands of g that are not final, oldest first.
+	OwedCommands(ctx context.Context, g event.GatewayID) ([]Command, error)
+	// TokensIn returns the tokens of a tenant whose section is named, sorted by value.
+	TokensIn(ctx context.Context, t Tenant, section string) ([]Token, error)
+	// SetDesired keeps the content of a section of desired state that is not
+	// made from tokens (site, stations); Desired returns it.
+	SetDesired(ctx context.Context, g event.GatewayID, section string, content []byte) error
+	Desired(ctx context.Context, g event.GatewayID) (map[string][]byte, error)
+}
+
+// Store keeps everything. Two databases implement it and pass one suite.
+type Store interface {
+	Ingest
+	Queries
+	Writes
+	// Rebuild makes the projections anew from the event log. It touches nothing
+	// older than the oldest kept event and nothing that the API made.
+	Rebuild(ctx context.Context, progress func(done, total int64)) error
+	// Backup writes a copy of the live database to path.
+	Backup(ctx context.Context, path string) error
+	Ping(ctx context.Context) error
+	Close() error
+}
