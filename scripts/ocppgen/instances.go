@@ -1,0 +1,3 @@
+package main
+
+func (m *model) instances() ([]byte, error) { return nil, nil }
