@@ -74,7 +74,7 @@ type Object struct {
 // 1<<i set for each required fields[i]. The value of each member that Next
 // finds must be read before Next is called again.
 func (r *Reader) Object(fields []string, required uint64) Object {
-	o := Object{r: r, fields: fields, need: required}
+	o := Object{Field: -1, r: r, fields: fields, need: required}
 	if r.broken {
 		return o
 	}

@@ -120,6 +120,14 @@ func scanArray(data []byte, pos, depth int) (end int, want string) {
 	}
 }
 
+// special marks the bytes of a string that need a look.
+var special = func() (table [256]bool) {
+	for c := range table {
+		table[c] = c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\'
+	}
+	return table
+}()
+
 // scanString returns the position behind the string that begins at pos.
 // Plain says that its bytes between the quotes are its value: ASCII without
 // escapes.
@@ -127,6 +135,7 @@ func scanString(data []byte, pos int) (end int, plain bool, want string) {
 	plain = true
 	for pos++; pos < len(data); pos++ {
 		switch c := data[pos]; {
+		case !special[c]:
 		case c == '"':
 			return pos + 1, plain, ""
 		case c == '\\':
@@ -222,8 +231,14 @@ func hex4(data []byte, pos int) (rune, bool) {
 // Unquote returns the text of a JSON string that Scan has accepted, given with
 // its quotes. Half surrogate pairs and bytes that are not UTF-8 become U+FFFD.
 func Unquote(quoted []byte) string {
-	text, _ := unquote(nil, quoted[1:len(quoted)-1])
-	return string(text)
+	inside := quoted[1 : len(quoted)-1]
+	for _, c := range inside {
+		if c == '\\' || c >= utf8.RuneSelf {
+			text, _ := unquote(make([]byte, 0, len(inside)), inside)
+			return string(text)
+		}
+	}
+	return string(inside)
 }
 
 // unquote appends the text of the inside of a JSON string to b. Whole is false
