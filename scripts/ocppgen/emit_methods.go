@@ -40,6 +40,9 @@ func emitRead(w *writer, f field) {
 			w.line("%s = append(%s, %s)", target, target, read(f))
 		}
 		w.line("}")
+		if f.minItems > 0 {
+			w.line("if len(%s) == 0 { r.NoItems() }", target)
+		}
 		return
 	}
 	switch f.kind {

@@ -49,6 +49,7 @@ const (
 	KindBoolAsNumber    Kind = "bool_as_number"    // 1 for true
 	KindArrayForOne     Kind = "array_for_one"     // [x] for x
 	KindOneForArray     Kind = "one_for_array"     // x for [x]
+	KindEmptyList       Kind = "empty_list"        // [] where the schema wants at least one item or nothing
 	KindUnknownWord     Kind = "unknown_word"      // a word that the enumeration does not have, kept as text
 	KindBadUTF8         Kind = "bad_utf8"          // bytes that are not UTF-8, replaced by U+FFFD
 	KindTimeWithoutZone Kind = "time_without_zone" // a time without zone, taken as UTC

@@ -327,6 +327,14 @@ func (a *Array) end() bool {
 	return false
 }
 
+// NoItems records that the list just read was empty although its schema wants
+// at least one item.
+func (r *Reader) NoItems() {
+	if !r.broken {
+		r.deviate(KindEmptyList, "[]")
+	}
+}
+
 // Hint returns a capacity for the slice of the array under the cursor whose
 // elements take about size bytes of JSON each: what is left of the payload has
 // room for it, and it is never large.

@@ -103,6 +103,9 @@ func (v *GetInstalledCertificateIdsResponse) decode(r *lenient.Reader) bool {
 					v.CertificateHashData = append(v.CertificateHashData, e)
 				}
 			}
+			if len(v.CertificateHashData) == 0 {
+				r.NoItems()
+			}
 		case 1:
 			v.Status = GetInstalledCertificateStatus(r.Word(getInstalledCertificateStatusWords))
 		default:
