@@ -1,0 +1,62 @@
+package e2e
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Proof 8, first half: the gateway's disk is full. It stops confirming and says
+// so; the chargers queue; once there is room again everything arrives.
+func TestDiskFull(t *testing.T) {
+	pages := filepath.Join(t.TempDir(), "max-pages")
+	h := newHouse(t, plan{
+		mosquitto: true, edge: "authorization: {offline: all}\n",
+		edgeEnv: []string{"CHARGEYARD_MAX_PAGES_EVENTS=" + pages},
+	})
+	h.online()
+	d := h.newDepot(8, "busy", "--seed", "3", "--prefix", "CP-")
+	d.start()
+	eventually(t, "a session has ended", func() error {
+		all, err := list[session](h.api, "/sessions", url.Values{"status": {"ended"}})
+		if err == nil && len(all) == 0 {
+			err = fmt.Errorf("no session")
+		}
+		return err
+	})
+	h.write(pages, "1") // SQLite never goes below what the file has: it is full now
+	queued := func(want bool) func() error {
+		return func() error {
+			all, err := d.chargers()
+			if err != nil {
+				return err
+			}
+			n := 0
+			for _, c := range all {
+				if c.Queue > 0 {
+					n++
+				}
+			}
+			if n > 0 != want {
+				return fmt.Errorf("%d of %d chargers have queued messages", n, len(all))
+			}
+			return nil
+		}
+	}
+	eventually(t, "chargers queue because nobody confirms", queued(true))
+	if err := h.gatewayReady(); err == nil {
+		t.Error("the gateway calls itself healthy on a full disk")
+	}
+	h.write(pages, "1000000")
+	eventually(t, "the gateway has recovered", h.gatewayReady)
+	d.drain(patience)
+	ledger := readLedger(t, d.ledger)
+	h.settled(ledger)
+	h.compare(ledger)
+	alarms := must[entry](t, h.api, "/events", url.Values{"type": {"chargeyard.gateway.alarm"}, "after": {"0"}})
+	if len(alarms) == 0 || !strings.Contains(fmt.Sprintf("%s", alarms[0].Data), "disk") {
+		t.Errorf("no alarm tells of the full disk: %+v", alarms)
+	}
+}

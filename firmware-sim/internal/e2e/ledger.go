@@ -1,0 +1,330 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// line is one message that a simulated charger said, and what came back.
+type line struct {
+	Kind      string          `json:"kind"`
+	Time      time.Time       `json:"time"`
+	Station   string          `json:"station"`
+	Action    string          `json:"action"`
+	Payload   json.RawMessage `json:"payload"`
+	Answer    json.RawMessage `json:"answer"`
+	Confirmed bool            `json:"confirmed"`
+	Pending   bool            `json:"pending"`
+	Attempts  int             `json:"attempts"`
+	FirstSent time.Time       `json:"first_sent"`
+}
+
+// said is what the lines of a ledger mean.
+type said struct {
+	Connector     int       `json:"connectorId"`
+	IDTag         string    `json:"idTag"`
+	MeterStart    int64     `json:"meterStart"`
+	MeterStop     int64     `json:"meterStop"`
+	TransactionID int64     `json:"transactionId"`
+	Timestamp     time.Time `json:"timestamp"`
+	Reason        string    `json:"reason"`
+	ErrorCode     string    `json:"errorCode"`
+	Status        string    `json:"status"`
+}
+
+func (l line) said(t *testing.T) said {
+	t.Helper()
+	var s said
+	if err := json.Unmarshal(l.Payload, &s); err != nil {
+		t.Fatalf("ledger: %s of %s: %v", l.Action, l.Station, err)
+	}
+	return s
+}
+
+// readLedger reads what the chargers said.
+func readLedger(t *testing.T, path string) []line {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var all []line
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 4<<20)
+	for s.Scan() {
+		var l line
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
+			t.Fatalf("ledger line %d: %v", len(all)+1, err)
+		}
+		if l.Kind == "" || l.Kind == "message" {
+			all = append(all, l)
+		}
+	}
+	if err := s.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// counts are what a comparison looked at.
+type counts struct {
+	starts, stops, authorizations, faults int
+	sessions, events                      int
+	retried                               int
+	unconfirmed                           int
+}
+
+func (c counts) String() string {
+	return fmt.Sprintf("chargers were confirmed %d starts, %d stops, %d authorizations, %d faults (%d messages needed more than one attempt, %d never confirmed); manager holds %d sessions, %d events",
+		c.starts, c.stops, c.authorizations, c.faults, c.retried, c.unconfirmed, c.sessions, c.events)
+}
+
+// settled waits until the manager has caught up with everything that the
+// chargers were confirmed: the number of ended sessions stands still at what the
+// ledger says.
+func (h *house) settled(ledger []line) {
+	h.t.Helper()
+	stops := 0
+	for _, l := range ledger {
+		if l.Action == "StopTransaction" && l.Confirmed {
+			stops++
+		}
+	}
+	eventually(h.t, "the manager has caught up", func() error {
+		all, err := list[session](h.api, "/sessions", map[string][]string{"status": {"ended"}})
+		if err != nil {
+			return err
+		}
+		if len(all) < stops {
+			return fmt.Errorf("%d of %d stops have arrived", len(all), stops)
+		}
+		return h.drained()
+	})
+}
+
+// drained asks the gateway whether it has delivered everything.
+func (h *house) drained() error {
+	var state struct {
+		Backlog map[string]int `json:"backlog"`
+	}
+	c := client{base: fmt.Sprintf("http://127.0.0.1:%d", h.console)}
+	if err := c.raw("GET", "/healthz", nil, &state); err != nil {
+		return err
+	}
+	if state.Backlog == nil {
+		return fmt.Errorf("the gateway tells no backlog")
+	}
+	for lane, n := range state.Backlog {
+		if n > 0 {
+			return fmt.Errorf("%d %s are still to be delivered", n, lane)
+		}
+	}
+	return nil
+}
+
+// compare holds what the chargers said against what the manager's database
+// holds: none lost, none twice, order kept.
+func (h *house) compare(ledger []line) counts {
+	t := h.t
+	t.Helper()
+	var c counts
+	stations := map[string]string{} // manager's id of each identity
+	for _, s := range must[station](t, h.api, "/stations", nil) {
+		if before, twice := stations[s.Identity]; twice {
+			t.Errorf("station %s is there twice: %s and %s", s.Identity, before, s.ID)
+		}
+		stations[s.Identity] = s.ID
+	}
+	sessions := must[session](t, h.api, "/sessions", nil)
+	events := must[entry](t, h.api, "/events", map[string][]string{"after": {"0"}})
+	c.sessions, c.events = len(sessions), len(events)
+
+	type start struct {
+		station, connector, token, meter, second string
+	}
+	key := func(station string, connector int, token string, meter int64, at time.Time) start {
+		return start{station, strconv.Itoa(connector), strings.ToUpper(token), strconv.FormatInt(meter, 10), at.UTC().Truncate(time.Second).Format(time.RFC3339)}
+	}
+	held := map[start][]session{}
+	byTransaction := map[string][]session{}
+	for _, s := range sessions {
+		if s.Token != nil && s.MeterStartWh != nil {
+			k := key(s.Identity, s.EVSE, s.Token.Value, *s.MeterStartWh, s.Started)
+			held[k] = append(held[k], s)
+		}
+		k := s.Identity + "/" + s.Transaction
+		byTransaction[k] = append(byTransaction[k], s)
+	}
+
+	accounted := map[string]bool{}
+	for _, l := range ledger {
+		if l.Attempts > 1 {
+			c.retried++
+		}
+		if !l.Confirmed {
+			c.unconfirmed++
+			continue
+		}
+		m := l.said(t)
+		switch l.Action {
+		case "StartTransaction":
+			c.starts++
+			found := held[key(l.Station, m.Connector, m.IDTag, m.MeterStart, m.Timestamp)]
+			if len(found) != 1 {
+				t.Errorf("start of %s on %s/%d at %d Wh, %s: %d sessions, want 1", m.IDTag, l.Station, m.Connector, m.MeterStart, m.Timestamp, len(found))
+				continue
+			}
+			accounted[found[0].ID] = true
+			var answer said
+			if err := json.Unmarshal(l.Answer, &answer); err != nil || strconv.FormatInt(answer.TransactionID, 10) != found[0].Transaction {
+				t.Errorf("start on %s was answered with transaction %d, the session has %s", l.Station, answer.TransactionID, found[0].Transaction)
+			}
+		case "StopTransaction":
+			c.stops++
+			found := byTransaction[l.Station+"/"+strconv.FormatInt(m.TransactionID, 10)]
+			if m.TransactionID == -1 {
+				continue // the station never learned the number; its start is accounted for above
+			}
+			if len(found) != 1 {
+				t.Errorf("stop of transaction %d on %s: %d sessions, want 1", m.TransactionID, l.Station, len(found))
+				continue
+			}
+			s := found[0]
+			switch {
+			case s.Status != "ended" || s.MeterStopWh == nil || *s.MeterStopWh != m.MeterStop:
+				t.Errorf("transaction %d on %s stopped at %d Wh; the session is %s at %s", m.TransactionID, l.Station, m.MeterStop, s.Status, wh(s.MeterStopWh))
+			case s.MeterStartWh == nil || s.EnergyWh == nil || *s.EnergyWh != m.MeterStop-*s.MeterStartWh:
+				t.Errorf("transaction %d on %s: energy is %s, registers say %s to %d", m.TransactionID, l.Station, wh(s.EnergyWh), wh(s.MeterStartWh), m.MeterStop)
+			case !s.Ended.Truncate(time.Second).Equal(m.Timestamp.Truncate(time.Second)):
+				t.Errorf("transaction %d on %s ended at %s, the session says %s", m.TransactionID, l.Station, m.Timestamp, s.Ended)
+			}
+			accounted[s.ID] = true
+		}
+	}
+	for _, s := range sessions {
+		if !accounted[s.ID] && !h.unconfirmedStart(ledger, s) {
+			t.Errorf("session %s on %s/%d (transaction %s) belongs to no start or stop that a charger made", s.ID, s.Identity, s.EVSE, s.Transaction)
+		}
+	}
+	h.compareCounted(ledger, events, &c)
+	h.compareOrder(events)
+	t.Log(c)
+	return c
+}
+
+// unconfirmedStart tells whether a charger made the start of s without ever
+// hearing the answer: the session is right, and there is only no confirmation.
+func (h *house) unconfirmedStart(ledger []line, s session) bool {
+	return slices.ContainsFunc(ledger, func(l line) bool {
+		if l.Action != "StartTransaction" || l.Confirmed || l.Station != s.Identity {
+			return false
+		}
+		m := l.said(h.t)
+		return m.Connector == s.EVSE && s.MeterStartWh != nil && *s.MeterStartWh == m.MeterStart
+	})
+}
+
+// compareCounted compares what has no identity of its own, by number: every
+// confirmed authorization and fault has its event. There may be more events than
+// confirmations only by attempts that were kept and never answered.
+func (h *house) compareCounted(ledger []line, events []entry, c *counts) {
+	t := h.t
+	t.Helper()
+	type what struct{ station, kind, detail string }
+	confirmed, attempts, kept := map[what]int{}, map[what]int{}, map[what]int{}
+	for _, l := range ledger {
+		m := l.said(t)
+		var w what
+		switch {
+		case l.Action == "Authorize":
+			w = what{l.Station, "authorization", strings.ToUpper(m.IDTag)}
+		case l.Action == "StatusNotification" && m.ErrorCode != "" && m.ErrorCode != "NoError":
+			w = what{l.Station, "fault", strconv.Itoa(m.Connector)}
+		default:
+			continue
+		}
+		attempts[w] += max(1, l.Attempts)
+		if l.Confirmed {
+			confirmed[w]++
+			if w.kind == "fault" {
+				c.faults++
+			} else {
+				c.authorizations++
+			}
+		}
+	}
+	for _, e := range events {
+		var d struct {
+			Token     token  `json:"token"`
+			Context   string `json:"context"`
+			ErrorCode string `json:"error_code"`
+			Count     int    `json:"count"`
+		}
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			t.Errorf("event %s: %v", e.ID, err)
+			continue
+		}
+		parts := strings.Split(e.Subject, "/")
+		if len(parts) < 2 {
+			continue
+		}
+		switch {
+		case e.Type == "chargeyard.token.authorized" && d.Context == "authorize":
+			kept[what{parts[1], "authorization", strings.ToUpper(d.Token.Value)}] += max(1, d.Count)
+		case e.Type == "chargeyard.station.status" && d.ErrorCode != "":
+			evse := "0"
+			if len(parts) > 3 {
+				evse = parts[3]
+			}
+			kept[what{parts[1], "fault", evse}] += max(1, d.Count)
+		}
+	}
+	for w, n := range confirmed {
+		if kept[w] < n {
+			t.Errorf("%s %s on %s: %d confirmed, %d held", w.kind, w.detail, w.station, n, kept[w])
+		}
+	}
+	for w, n := range kept {
+		if n > attempts[w] {
+			t.Errorf("%s %s on %s: %d held, %d ever said", w.kind, w.detail, w.station, n, attempts[w])
+		}
+	}
+}
+
+// compareOrder checks that every stream was applied in the order of its
+// numbers, without a hole, and each event once.
+func (h *house) compareOrder(events []entry) {
+	h.t.Helper()
+	last := map[string]uint64{}
+	for _, e := range events {
+		stream, _, _ := strings.Cut(e.ID, "/")
+		n, err := strconv.ParseUint(e.Sequence, 16, 64)
+		if err != nil {
+			h.t.Errorf("event %s: %v", e.ID, err)
+			continue
+		}
+		if n != last[stream]+1 {
+			h.t.Errorf("event %s follows number %d of its stream", e.ID, last[stream])
+		}
+		last[stream] = n
+	}
+}
+
+func wh(v *int64) string {
+	if v == nil {
+		return "unknown"
+	}
+	return strconv.FormatInt(*v, 10) + " Wh"
+}
