@@ -136,11 +136,17 @@ func (m *model) structure(n, root *node, name, message string) (*structure, erro
 	return s, nil
 }
 
+// methods are the names that a field of a message cannot have.
+var methods = []string{"Action", "AppendJSON", "Decode", "Extra", "MarshalJSON", "NewResponse", "UnmarshalJSON", "Validate"}
+
 // field makes a field of the type owner.
 func (m *model) field(p property, parent, root *node, owner, message string) (field, error) {
 	f := field{
 		json: p.name, name: goName(p.name), required: slices.Contains(parent.Required, p.name),
 		minItems: -1, maxItems: -1,
+	}
+	if slices.Contains(methods, f.name) {
+		f.name += "Value"
 	}
 	n := p.node
 	if n.Type == "array" {

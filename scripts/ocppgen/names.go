@@ -60,13 +60,29 @@ var names16 = map[string]string{
 	"UnlockConnectorResponse.status":                                 "UnlockStatus",
 }
 
-// namesOf returns the table of a version. The schemas of 2.x name their types
-// themselves.
+// names201 and names21 part the enumerations of 2.x from the objects that would
+// have the same name; all other types are called as their definitions.
+var names201 = map[string]string{
+	"IdTokenEnumType": "IDTokenType",
+	"VPNEnumType":     "VPNType",
+}
+
+var names21 = map[string]string{
+	"CertificateStatusEnumType": "CertificateStatusType",
+	"CostDimensionEnumType":     "CostDimensionType",
+	"VPNEnumType":               "VPNType",
+}
+
+// namesOf returns the table of a version.
 func namesOf(version string) map[string]string {
-	if version == "1.6" {
+	switch version {
+	case "1.6":
 		return names16
+	case "2.0.1":
+		return names201
+	default:
+		return names21
 	}
-	return nil
 }
 
 // definitionName returns the Go name of a definition: without the ending that
