@@ -201,7 +201,7 @@ func (p *parser) value(what string) ([]byte, *ParseError) {
 		}
 		return nil, p.expected(what)
 	}
-	value := p.data[p.pos:end]
+	value := p.data[p.pos:end:end]
 	p.pos = lenient.Space(p.data, end)
 	return value, nil
 }
