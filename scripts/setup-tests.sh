@@ -5,8 +5,9 @@
 set -euo pipefail
 
 # What each is for: gcc for the race detector, mosquitto as the external
-# broker, strace to record writes, chromium to look at pages.
-programs=(gcc mosquitto strace chromium)
+# broker, strace to record writes, chromium to look at pages, python for the
+# example of a backend in another language.
+programs=(gcc mosquitto strace chromium python3)
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
@@ -18,6 +19,10 @@ done
 if command -v gcc >/dev/null && ! echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1; then
 	missing+=(libc6-dev)
 fi
+# Debian's python, since Debian's packages are for that one.
+for module in paho.mqtt.client:python3-paho-mqtt zstandard:python3-zstandard; do
+	/usr/bin/python3 -c "import ${module%:*}" 2>/dev/null || missing+=("${module#*:}")
+done
 [ ${#missing[@]} -eq 0 ] && exit 0
 [[ " ${missing[*]} " == *" gcc "* ]] && missing+=(libc6-dev)
 
