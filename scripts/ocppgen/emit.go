@@ -49,7 +49,7 @@ func generate(m *model, pkg string) (map[string][]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(m.shared)) {
 		s := m.shared[name]
 		w.line("// %s is a part of %s.", name, enumerateNames(s.used))
-		emitStruct(w, s, false)
+		emitStruct(w, s, m.shared, false)
 	}
 	if err := add("structures.go", w); err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (m *model) emitMessage(w *writer, msg message, a info) {
 	} else {
 		w.line("// %s is the answer to %sRequest, sent by %s.", msg.name, msg.action, answers[a.sender])
 	}
-	emitStruct(w, s, true)
+	emitStruct(w, s, m.shared, true)
 	w.line("// Action returns %q.", msg.action)
 	w.line("func (*%s) Action() string { return Action%s }\n", msg.name, msg.action)
 	response := msg.action + "Response"
@@ -207,7 +207,7 @@ func (m *model) emitMessage(w *writer, msg message, a info) {
 
 // emitStruct writes a type and what all types can do; the first line of its
 // comment stands already.
-func emitStruct(w *writer, s *structure, message bool) {
+func emitStruct(w *writer, s *structure, shared map[string]*structure, message bool) {
 	w.line("type %s struct {", s.name)
 	for _, f := range s.fields {
 		comment := bounds(f)
@@ -238,7 +238,9 @@ func emitStruct(w *writer, s *structure, message bool) {
 	w.line("var %sFields = []string{%s}\n", lower(s.name), strings.Join(quoted, ", "))
 	emitDecode(w, s, required)
 	emitAppend(w, s, message)
-	emitCheck(w, s)
+	if !message || checks(s, shared) {
+		emitCheck(w, s)
+	}
 }
 
 // goType returns the type of the Go field.

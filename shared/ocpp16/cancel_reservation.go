@@ -50,8 +50,6 @@ func (v *CancelReservationRequest) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *CancelReservationRequest) check(*schema.Check) {}
-
 // Action returns "CancelReservation".
 func (*CancelReservationRequest) Action() string { return ActionCancelReservation }
 

@@ -40,8 +40,6 @@ func (v *ClearCacheRequest) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *ClearCacheRequest) check(*schema.Check) {}
-
 // Action returns "ClearCache".
 func (*ClearCacheRequest) Action() string { return ActionClearCache }
 

@@ -113,8 +113,6 @@ func (v *DiagnosticsStatusNotificationResponse) UnmarshalJSON(data []byte) error
 	return err
 }
 
-func (v *DiagnosticsStatusNotificationResponse) check(*schema.Check) {}
-
 // Action returns "DiagnosticsStatusNotification".
 func (*DiagnosticsStatusNotificationResponse) Action() string {
 	return ActionDiagnosticsStatusNotification

@@ -111,8 +111,6 @@ func (v *FirmwareStatusNotificationResponse) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *FirmwareStatusNotificationResponse) check(*schema.Check) {}
-
 // Action returns "FirmwareStatusNotification".
 func (*FirmwareStatusNotificationResponse) Action() string { return ActionFirmwareStatusNotification }
 

@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
-	"github.com/chargeyard/chargeyard/shared/schema"
 )
 
 // GetLocalListVersionRequest is the request GetLocalListVersion, sent by the server.
@@ -40,8 +39,6 @@ func (v *GetLocalListVersionRequest) UnmarshalJSON(data []byte) error {
 	_, err := v.Decode(data)
 	return err
 }
-
-func (v *GetLocalListVersionRequest) check(*schema.Check) {}
 
 // Action returns "GetLocalListVersion".
 func (*GetLocalListVersionRequest) Action() string { return ActionGetLocalListVersion }
@@ -101,8 +98,6 @@ func (v *GetLocalListVersionResponse) UnmarshalJSON(data []byte) error {
 	_, err := v.Decode(data)
 	return err
 }
-
-func (v *GetLocalListVersionResponse) check(*schema.Check) {}
 
 // Action returns "GetLocalListVersion".
 func (*GetLocalListVersionResponse) Action() string { return ActionGetLocalListVersion }

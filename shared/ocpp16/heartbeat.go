@@ -40,8 +40,6 @@ func (v *HeartbeatRequest) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *HeartbeatRequest) check(*schema.Check) {}
-
 // Action returns "Heartbeat".
 func (*HeartbeatRequest) Action() string { return ActionHeartbeat }
 

@@ -117,8 +117,6 @@ func (v *LogStatusNotificationResponse) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *LogStatusNotificationResponse) check(*schema.Check) {}
-
 // Action returns "LogStatusNotification".
 func (*LogStatusNotificationResponse) Action() string { return ActionLogStatusNotification }
 

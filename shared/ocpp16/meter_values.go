@@ -138,8 +138,6 @@ func (v *MeterValuesResponse) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *MeterValuesResponse) check(*schema.Check) {}
-
 // Action returns "MeterValues".
 func (*MeterValuesResponse) Action() string { return ActionMeterValues }
 

@@ -50,8 +50,6 @@ func (v *RemoteStopTransactionRequest) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *RemoteStopTransactionRequest) check(*schema.Check) {}
-
 // Action returns "RemoteStopTransaction".
 func (*RemoteStopTransactionRequest) Action() string { return ActionRemoteStopTransaction }
 

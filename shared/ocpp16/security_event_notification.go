@@ -125,8 +125,6 @@ func (v *SecurityEventNotificationResponse) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *SecurityEventNotificationResponse) check(*schema.Check) {}
-
 // Action returns "SecurityEventNotification".
 func (*SecurityEventNotificationResponse) Action() string { return ActionSecurityEventNotification }
 

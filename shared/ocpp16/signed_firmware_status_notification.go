@@ -123,8 +123,6 @@ func (v *SignedFirmwareStatusNotificationResponse) UnmarshalJSON(data []byte) er
 	return err
 }
 
-func (v *SignedFirmwareStatusNotificationResponse) check(*schema.Check) {}
-
 // Action returns "SignedFirmwareStatusNotification".
 func (*SignedFirmwareStatusNotificationResponse) Action() string {
 	return ActionSignedFirmwareStatusNotification

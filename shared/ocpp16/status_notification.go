@@ -151,8 +151,6 @@ func (v *StatusNotificationResponse) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *StatusNotificationResponse) check(*schema.Check) {}
-
 // Action returns "StatusNotification".
 func (*StatusNotificationResponse) Action() string { return ActionStatusNotification }
 

@@ -50,8 +50,6 @@ func (v *UnlockConnectorRequest) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *UnlockConnectorRequest) check(*schema.Check) {}
-
 // Action returns "UnlockConnector".
 func (*UnlockConnectorRequest) Action() string { return ActionUnlockConnector }
 

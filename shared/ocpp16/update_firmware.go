@@ -130,8 +130,6 @@ func (v *UpdateFirmwareResponse) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func (v *UpdateFirmwareResponse) check(*schema.Check) {}
-
 // Action returns "UpdateFirmware".
 func (*UpdateFirmwareResponse) Action() string { return ActionUpdateFirmware }
 
