@@ -463,13 +463,7 @@ func (c *conversation) receive(topic string, payload []byte) {
 				c.answered(answer[*wire.Answer]{&a, at})
 			}
 		case wire.KindDesired:
-			var d wire.Desired
-			if d, err = wire.Decode[wire.Desired](payload); err == nil && d.Section != sub {
-				err = fmt.Errorf("%w: expected section %q, got %q", wire.ErrNotOurs, sub, d.Section)
-			}
-			if err == nil {
-				kept = offer(c.u.sections, queued[wire.Desired]{d, c})
-			}
+			kept = offer(c.u.sections, queued[section]{section{sub, payload}, c})
 		case wire.KindStatus:
 			var s wire.Status
 			if s, err = wire.Decode[wire.Status](payload); c.online.Load() && (err != nil || !s.Online || s.Connection != c.id) {

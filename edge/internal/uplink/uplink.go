@@ -9,6 +9,7 @@ package uplink
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -124,7 +125,7 @@ type Uplink struct {
 	log       *slog.Logger
 
 	orders   chan queued[wire.Order]
-	sections chan queued[wire.Desired]
+	sections chan queued[section]
 
 	// reachable is the connection whose manager has answered, nil while there
 	// is none: questions are asked on it.
@@ -139,10 +140,17 @@ type queued[T any] struct {
 	from    *conversation
 }
 
+// section is a desired section as it came: unpacked it may be thirty times as
+// large, so that is left until its turn.
+type section struct {
+	name    string
+	payload []byte
+}
+
 // The manager sends anew what did not fit.
 const (
 	orderQueue   = 256
-	sectionQueue = 128
+	sectionQueue = 2 * wire.TokenSections
 )
 
 // New returns an Uplink whose work starts in Run.
@@ -150,7 +158,7 @@ func New(cfg Config, lanes map[event.Lane]Lane, t Transport, c Clock, log *slog.
 	u := &Uplink{
 		cfg: cfg, transport: t, clock: c, log: log,
 		orders:   make(chan queued[wire.Order], orderQueue),
-		sections: make(chan queued[wire.Desired], sectionQueue),
+		sections: make(chan queued[section], sectionQueue),
 	}
 	for _, name := range event.Lanes {
 		if l := lanes[name]; l != nil {
@@ -220,7 +228,7 @@ func (u *Uplink) execute(ctx context.Context, s Site) {
 // apply puts desired sections in force in the order of their arrival.
 func (u *Uplink) apply(ctx context.Context, d Desired) {
 	for {
-		var q queued[wire.Desired]
+		var q queued[section]
 		select {
 		case <-ctx.Done():
 			return
@@ -229,9 +237,19 @@ func (u *Uplink) apply(ctx context.Context, d Desired) {
 		if !q.from.awaitWelcome(ctx) {
 			continue
 		}
-		if err := d.Apply(ctx, q.message); err != nil && ctx.Err() == nil {
-			u.log.Warn("desired section not taken", "section", q.message.Section, "revision", q.message.Revision, "err", err)
+		s, err := wire.Decode[wire.Desired](q.message.payload)
+		if err == nil && s.Section != q.message.name {
+			err = fmt.Errorf("%w: expected section %q, got %q", wire.ErrNotOurs, q.message.name, s.Section)
 		}
-		q.from.sectionCame(q.message.Section)
+		if err != nil {
+			u.counts.unreadable.Add(1)
+		} else {
+			err = d.Apply(ctx, s)
+		}
+		if err != nil && ctx.Err() == nil {
+			u.log.Warn("desired section not taken", "section", q.message.name, "revision", s.Revision, "err", err)
+			continue
+		}
+		q.from.sectionCame(s.Section)
 	}
 }
