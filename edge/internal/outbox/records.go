@@ -1,0 +1,134 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+// records is what the site needs after a restart, in memory too: it is small,
+// and a damaged file can so be written anew without a loss.
+type records struct {
+	mu     sync.Mutex
+	values map[site.Key]record
+
+	// Owned by the writer of the events lane.
+	ids    map[site.Key]int64 // where the record lies, or will lie
+	nextID int64
+}
+
+type record struct {
+	id    int64
+	value []byte
+}
+
+func newRecords() *records {
+	return &records{values: map[site.Key]record{}, ids: map[site.Key]int64{}, nextID: 1}
+}
+
+// recordStream stands for the name of a stream in a record's checksum.
+func recordStream(k site.Key) string {
+	return string(k.Kind) + "\x00" + string(k.Station) + "\x00" + k.ID
+}
+
+// restore takes a record that was read from a file.
+func (r *records) restore(id int64, k site.Key, value []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old, ok := r.values[k]; ok && old.id > id {
+		return
+	}
+	r.values[k] = record{id, value}
+	r.ids[k] = id
+	r.nextID = max(r.nextID, id+1)
+}
+
+func (r *records) all() []site.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]site.Record, 0, len(r.values))
+	for k, v := range r.values {
+		out = append(out, site.Record{Key: k, Value: v.value})
+	}
+	return out
+}
+
+// write stores changes in the open transaction. A place that a rolled back
+// transaction gave to a new record stays its own.
+func (r *records) write(ctx context.Context, db *database, put []site.Record, del []site.Key) error {
+	for i := range put {
+		k := put[i].Key
+		id, ok := r.ids[k]
+		if !ok {
+			id = r.nextID
+			r.nextID++
+			r.ids[k] = id
+		}
+		if err := writeRecord(ctx, db, id, put[i]); err != nil {
+			return err
+		}
+	}
+	for _, k := range del {
+		id, ok := r.ids[k]
+		if !ok {
+			continue
+		}
+		if _, err := db.deleteRecord.ExecContext(ctx, id); err != nil {
+			return fmt.Errorf("delete record %s of %q: %w", k.Kind, k.Station, err)
+		}
+	}
+	return nil
+}
+
+func writeRecord(ctx context.Context, db *database, id int64, rec site.Record) error {
+	k, value := rec.Key, rec.Value
+	if value == nil {
+		value = []byte{}
+	}
+	crc := checksum(recordStream(k), uint64(id), value)
+	if _, err := db.putRecord.ExecContext(ctx, id, string(k.Kind), string(k.Station), k.ID, crc, value); err != nil {
+		return fmt.Errorf("store record %s of %q: %w", k.Kind, k.Station, err)
+	}
+	return nil
+}
+
+// apply takes committed changes into memory.
+func (r *records) apply(put []site.Record, del []site.Key) {
+	if len(put) == 0 && len(del) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range put {
+		r.values[p.Key] = record{r.ids[p.Key], p.Value}
+	}
+	for _, k := range del {
+		delete(r.values, k)
+		delete(r.ids, k)
+	}
+}
+
+// rewrite stores every record in a new file, in the open transaction.
+func (r *records) rewrite(ctx context.Context, db *database) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k, v := range r.values {
+		if err := writeRecord(ctx, db, v.id, site.Record{Key: k, Value: v.value}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keyOf(kind, station, name string) site.Key {
+	return site.Key{Kind: site.Kind(kind), Station: event.StationID(station), ID: name}
+}
+
+func (r *records) empty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.values) == 0
+}

@@ -1,0 +1,88 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+	"github.com/chargeyard/chargeyard/shared/wire"
+)
+
+var sampledAt = time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
+
+// sampled is one sample of an EVSE, so many seconds after sampledAt.
+func sampled(evse, second int) event.Draft {
+	at := sampledAt.Add(time.Duration(second) * time.Second)
+	power := float64(second)
+	return event.Draft{
+		Address: event.Address{Station: "CP-7", EVSE: evse}, Time: at, Recorded: at, Boot: "boot", Clock: event.ClockSynced,
+		Data: &event.SessionSampled{Session: "s-1", Transaction: "4711", Samples: []event.Sample{{Time: at, PowerW: &power}}},
+	}
+}
+
+func addSamples(t testing.TB, o *Outbox, drafts ...event.Draft) {
+	t.Helper()
+	for _, d := range drafts {
+		if err := o.AddSamples(context.Background(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// seconds reads the samples of a batch: per event, the seconds since sampledAt.
+func seconds(t testing.TB, b wire.Batch) [][]int {
+	t.Helper()
+	events, err := wire.ParseBatch(b.JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out [][]int
+	for _, e := range events {
+		var p event.SessionSampled
+		if err := json.Unmarshal(e.Data, &p); err != nil {
+			t.Fatal(err)
+		}
+		var s []int
+		for _, v := range p.Samples {
+			s = append(s, int(v.Time.Sub(sampledAt)/time.Second))
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestSamplesMerge(t *testing.T) {
+	dir := t.TempDir()
+	o := openTest(t, testConfig(dir)) // durable at once
+	addSamples(t, o, sampled(1, 0), sampled(2, 5), sampled(1, 10), sampled(1, 59), sampled(1, 60), sampled(1, 61))
+	l := o.Lane(event.LaneSamples)
+	if n := l.Backlog(); n != 3 {
+		t.Errorf("got a backlog of %d, want 3 blocks", n)
+	}
+	b := next(t, l, 0)
+	got, err := json.Marshal(seconds(t, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != "[[0,10,59],[5],[60,61]]" {
+		t.Errorf("got blocks %s", got)
+	}
+	addSamples(t, o, sampled(1, 62)) // the block before has its number
+	again := next(t, l, 0)
+	if again.First != b.First || again.Last != b.Last || string(again.JSON) != string(b.JSON) {
+		t.Errorf("a batch that was handed out has changed")
+	}
+	if err := l.Settle(context.Background(), b.Stream, b.Last); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o = openTest(t, testConfig(dir))
+	b2 := next(t, o.Lane(event.LaneSamples), 0)
+	if got := seconds(t, b2); len(got) != 1 || got[0][0] != 62 || b2.Stream == b.Stream || b2.First != 1 {
+		t.Errorf("got %v as %d of %s, want [[62]] as 1 of a new stream", got, b2.First, b2.Stream)
+	}
+}
