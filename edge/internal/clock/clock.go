@@ -47,8 +47,10 @@ var oldest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Clock is the gateway's clock. It implements site.Clock.
 type Clock struct {
-	boot string
-	log  *slog.Logger
+	boot   string
+	log    *slog.Logger
+	system func() time.Time // the system's clock
+	kernel func() bool      // whether the kernel takes it for synced
 
 	reading atomic.Pointer[reading] // replaced, never changed
 	judge   atomic.Pointer[reading] // the manager's time; nil until told
@@ -62,15 +64,15 @@ type Clock struct {
 // reading is how to tell the time: the system's clock, or wall at the moment at,
 // carried on by the monotonic clock.
 type reading struct {
-	system bool
+	system func() time.Time // nil: wall
 	wall   time.Time
 	at     time.Time // with a monotonic reading
 	clock  event.Clock
 }
 
 func (r *reading) now() time.Time {
-	if r.system {
-		return seam.Now().UTC()
+	if r.system != nil {
+		return r.system().UTC()
 	}
 	return r.wall.Add(time.Since(r.at))
 }
@@ -78,10 +80,14 @@ func (r *reading) now() time.Time {
 // New returns the clock of the start called boot. floor is a moment that is
 // surely past: the build of this program, or the newest event that it recorded.
 func New(boot string, floor time.Time, log *slog.Logger) *Clock {
-	c := &Clock{boot: boot, log: log, wake: make(chan struct{}, 1)}
+	return newOn(boot, floor, seam.Now, func() bool { return seam.ClockSynced(adjtimex()) }, log)
+}
+
+func newOn(boot string, floor time.Time, system func() time.Time, kernel func() bool, log *slog.Logger) *Clock {
+	c := &Clock{boot: boot, log: log, system: system, kernel: kernel, wake: make(chan struct{}, 1)}
 	c.raise(floor)
-	if kernelSynced() {
-		c.reading.Store(&reading{system: true, clock: event.ClockSynced})
+	if c.kernelSynced() {
+		c.reading.Store(c.systemReading())
 	}
 	return c
 }
@@ -104,7 +110,7 @@ func (c *Clock) raise(floor time.Time) {
 		return
 	}
 	wall := c.floor
-	if system := seam.Now().UTC(); system.After(wall) && system.Sub(wall) < plausible {
+	if system := c.system().UTC(); system.After(wall) && system.Sub(wall) < plausible {
 		wall = system
 	}
 	c.reading.Store(&reading{wall: wall, at: time.Now(), clock: event.ClockUnsynced})
@@ -151,19 +157,26 @@ func (c *Clock) Welcome(t time.Time, rtt time.Duration) {
 	}
 }
 
-// kernel looks whether the kernel is synced, and returns what it found.
-func (c *Clock) kernel() bool {
-	if !kernelSynced() {
+// look asks the kernel and tells whether it is synced. Once it was, its clock is
+// followed, also when it loses its source later.
+func (c *Clock) look() bool {
+	if !c.kernelSynced() {
 		return false
 	}
-	system := &reading{system: true, clock: event.ClockSynced}
-	if !c.sync(system, SourceKernel) && !c.reading.Load().system {
+	if !c.sync(c.systemReading(), SourceKernel) && c.reading.Load().system == nil {
 		// It followed the manager so far; the kernel knows better from now on.
 		// Nothing is reported: what was stamped since the sync is right.
-		c.reading.Store(system)
+		c.reading.Store(c.systemReading())
 	}
 	return true
 }
+
+func (c *Clock) systemReading() *reading {
+	return &reading{system: c.system, clock: event.ClockSynced}
+}
+
+// kernelSynced tells whether the system's clock is to be believed.
+func (c *Clock) kernelSynced() bool { return c.kernel() && c.system().After(oldest) }
 
 // sync makes to the reading of a clock that was unsynced and tells whether it did.
 func (c *Clock) sync(to *reading, source string) bool {
@@ -184,11 +197,6 @@ func (c *Clock) sync(to *reading, source string) bool {
 	return true
 }
 
-// kernelSynced asks the kernel, or the test that stands in for it.
-func kernelSynced() bool {
-	return seam.ClockSynced(adjtimex()) && seam.Now().After(oldest)
-}
-
 // Run watches the kernel until ctx ends and returns nil. onSync gets the offset
 // of this start, once, when a clock that started unsynced becomes synced; it is
 // asked again until it returns nil, because without the offset the times of the
@@ -196,7 +204,7 @@ func kernelSynced() bool {
 func (c *Clock) Run(ctx context.Context, onSync func(context.Context, event.GatewayClock) error) error {
 	for failed := 0; ; {
 		pause := pollUnsynced
-		if c.kernel() {
+		if c.look() {
 			pause = pollSynced
 		}
 		if r := c.unreported(); r != nil {
