@@ -122,6 +122,13 @@ type Order struct {
 	// Request is the integer that stands for the command where a protocol wants
 	// one (profile ids, request ids): positive, never given twice on this station.
 	Request int
+	// Standing marks a set_limit or clear_limit of the site plan: it has no ID and
+	// no end (Until is zero), and holds whenever no command's limit does.
+	Standing bool
+	// Default marks a Standing limit that the device is to keep on its own, as its
+	// default profile or watchdog current, for the time when nobody tells it
+	// anything (fallback_a).
+	Default bool
 }
 
 // Outcome is a step of an order.

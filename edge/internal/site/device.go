@@ -1,0 +1,85 @@
+package site
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+// say makes an event of what the station says of itself, unless it repeats
+// itself, and moves the commands on whose effect f shows.
+func (st *Station) say(key uint64, when time.Time, stamp Stamp, data event.Payload, f fact) error {
+	var c Change
+	if key == 0 || !st.repeated(key, 1, st.at(0, 0), data) {
+		c.Events = append(c.Events, draft(stamp, st.at(0, 0), when, data))
+	}
+	hits := st.effects(f)
+	st.addEffects(&c, hits, stamp)
+	if len(c.Events) == 0 {
+		return nil
+	}
+	if err := st.commit(c); err != nil {
+		st.forgetFold(key)
+		return err
+	}
+	st.applyEffects(hits)
+	return nil
+}
+
+// Firmware takes progress of a firmware update.
+func (st *Station) Firmware(r FirmwareReport) error {
+	stamp := st.site.clock.Stamp()
+	ev := &event.StationFirmware{Status: r.Status, Request: r.Request, Command: st.jobOf(event.CommandUpdateFirmware, r.Request)}
+	return st.say(hash("firmware", r.Status, wh64(r.Request), string(ev.Command)), stamp.Time, stamp, ev,
+		fact{kind: factFirmware, word: r.Status, request: r.Request})
+}
+
+// Log takes progress of a log upload.
+func (st *Station) Log(r LogReport) error {
+	stamp := st.site.clock.Stamp()
+	ev := &event.StationLog{Status: r.Status, Request: r.Request, File: r.File, Command: st.jobOf(event.CommandGetLog, r.Request)}
+	return st.say(hash("log", r.Status, wh64(r.Request), r.File, string(ev.Command)), stamp.Time, stamp, ev,
+		fact{kind: factLog, word: r.Status, request: r.Request})
+}
+
+// Security takes a security event.
+func (st *Station) Security(r SecurityReport) error {
+	stamp := st.site.clock.Stamp()
+	return st.say(hash("security", r.Event, r.Info), stamp.Time, stamp,
+		&event.StationSecurity{Event: r.Event, Info: r.Info, DeviceTime: r.DeviceTime}, fact{kind: factSecurity, word: r.Event})
+}
+
+// Data keeps a message that has no unified word.
+func (st *Station) Data(r DataReport) error {
+	stamp := st.site.clock.Stamp()
+	ev := &event.DataReceived{Action: r.Action, Vendor: r.Vendor, Message: r.Message, Payload: r.Payload, Text: r.Text, Reason: r.Reason}
+	return st.say(hash("data", r.Action, r.Vendor, r.Message, string(r.Payload), r.Text, r.Reason), stamp.Time, stamp, ev, fact{})
+}
+
+// Configuration reports variables of the station. It never folds: somebody asked.
+func (st *Station) Configuration(r ConfigurationReport) error {
+	stamp := st.site.clock.Stamp()
+	return st.say(0, stamp.Time, stamp,
+		&event.StationConfiguration{Variables: r.Variables, Unknown: r.Unknown, Command: r.Command}, fact{})
+}
+
+// Certificate takes a station's wish to have its certificate signed; the answer
+// comes later, as a command.
+func (st *Station) Certificate(r CertificateReport) error {
+	stamp := st.site.clock.Stamp()
+	payload, err := json.Marshal(struct {
+		CSR  string `json:"csr"`
+		Kind string `json:"kind,omitempty"`
+	}{r.CSR, r.Kind})
+	if err != nil {
+		return notKept("certificate request", err)
+	}
+	ev := &event.DataReceived{Action: "SignCertificate", Payload: payload, Reason: "a request to sign a certificate"}
+	return st.say(hash("certificate", r.CSR, r.Kind), stamp.Time, stamp, ev, fact{kind: factCertificate, word: r.CSR})
+}
+
+func wh64(n int) string {
+	v := int64(n)
+	return wh(&v)
+}

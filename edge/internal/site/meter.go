@@ -1,0 +1,318 @@
+package site
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+const quarterHour = 15 * time.Minute
+
+// recentValues is how young the values of an unknown transaction must be to make
+// a session of their own: they could also be the rest of one long forgotten.
+const recentValues = quarterHour
+
+func quarterOf(t time.Time) int64 { return t.Unix() / int64(quarterHour/time.Second) }
+
+// Meter takes samples. They belong to the session that runs at the connector;
+// one that they name at the same connector, running or past, comes first; a
+// connector comes before a transaction that is another connector's. Signed
+// values, begin, end and interruption readings and the first register of each
+// quarter of an hour are durable when it returns; the rest follows within the
+// journal's time.
+func (st *Station) Meter(r MeterReport) error {
+	stamp := st.site.clock.Stamp()
+	samples := st.resolve(r.Samples, stamp)
+	s, err := st.measured(&r, samples, stamp)
+	if err != nil {
+		return err
+	}
+	at := st.at(r.EVSE, r.Connector)
+	if s != nil {
+		at = s.at(st.id)
+		if s.evse == 0 {
+			at = st.at(r.EVSE, r.Connector)
+		}
+	}
+	place := st.learnConnectorAt(at)
+
+	// What must not wait becomes events; nothing is remembered before it is kept.
+	var c Change
+	next := follow(s, place)
+	for i := range samples {
+		v := &samples[i]
+		urgent := mustNotWait(v)
+		first := next.hear(v)
+		if !urgent && !first {
+			continue
+		}
+		c.Events = append(c.Events, st.reading(s, at, stamp, v, urgent, next.flags))
+	}
+	if s != nil && next.flags&^s.flags != 0 && len(c.Events) == 0 {
+		c.Events = append(c.Events, draft(stamp, at, stamp.Time, &event.SessionUpdated{
+			Session: s.id, Transaction: s.transaction, Trigger: "abnormal", Flags: (next.flags &^ s.flags).list(),
+		}))
+	}
+	var f fact
+	if len(st.commands) > 0 {
+		f = fact{kind: factMeter, evse: at.EVSE, connector: at.Connector, session: s, samples: samples}
+	}
+	hits := st.effects(f)
+	st.addEffects(&c, hits, stamp)
+	if len(c.Events) > 0 {
+		if s != nil && s.end == running {
+			c.Put = append(c.Put, st.sessionRecord(next.session(s)))
+		}
+		if err := st.commit(c); err != nil {
+			return err
+		}
+	}
+	st.applyEffects(hits)
+	next.apply(s, place)
+	if s != nil && s.end == running {
+		if p := st.connector(s.evse, s.connector); p != nil && !p.inferAt.IsZero() {
+			p.inferAt = time.Now().Add(st.site.cfg.InferAfter)
+		}
+	}
+	st.showMeter(at, s, samples)
+	_, rest := split(samples)
+	if len(rest) == 0 {
+		return nil
+	}
+	return st.keepSamples(s, at, stamp, rest)
+}
+
+// keepSamples hands samples to the lane that may wait.
+func (st *Station) keepSamples(s *session, at event.Address, stamp Stamp, samples []event.Sample) error {
+	var data event.Payload
+	if s != nil {
+		data = &event.SessionSampled{Session: s.id, Transaction: s.transaction, Samples: samples}
+	} else {
+		data = &event.MeterSampled{Samples: samples}
+	}
+	return st.site.journal.AddSamples(context.Background(), draft(stamp, at, samples[0].Time, data))
+}
+
+// resolve decides the times of samples, in place.
+func (st *Station) resolve(samples []event.Sample, stamp Stamp) []event.Sample {
+	since := st.connectedSince(stamp)
+	for i := range samples {
+		v := &samples[i]
+		m := judge(ReportedTime{Raw: v.DeviceTime, Time: v.Time}, stamp.Time, stamp.Clock, since)
+		v.Time = m.time
+		if !m.doubted && stamp.Clock == event.ClockSynced {
+			v.DeviceTime = ""
+		}
+	}
+	return samples
+}
+
+// measured finds the session that samples belong to; nil: none. Young values of
+// a transaction that nobody knows, on a connector where nothing runs, are the
+// trace of a session that this gateway has lost: it is made again.
+func (st *Station) measured(r *MeterReport, samples []event.Sample, stamp Stamp) (*session, error) {
+	transaction := ""
+	if r.Transaction != nil {
+		transaction = strings.TrimSpace(*r.Transaction)
+	}
+	real := !placeholder(transaction)
+	here := st.openAt(r.EVSE, r.Connector)
+	if here != nil && (!real || here.transaction == transaction) {
+		return here, nil
+	}
+	if real {
+		if s := st.byTransaction(transaction); s != nil && (r.EVSE == 0 || s.evse == 0 || s.evse == r.EVSE && s.connector == r.Connector) {
+			return s, nil
+		}
+	}
+	if here != nil {
+		return here, nil // connector first, transaction second
+	}
+	if !real || r.EVSE == 0 || st.byTransaction(transaction) != nil || !young(samples, stamp.Time) {
+		return nil, nil
+	}
+	return st.recover(r, transaction, samples, stamp)
+}
+
+func young(samples []event.Sample, now time.Time) bool {
+	for i := range samples {
+		if v := &samples[i]; v.Context == "end" || now.Sub(v.Time).Abs() > recentValues {
+			return false
+		}
+	}
+	return len(samples) > 0
+}
+
+func (st *Station) byTransaction(transaction string) *session {
+	for _, s := range st.open {
+		if s.transaction == transaction {
+			return s
+		}
+	}
+	for i := len(st.ended) - 1; i >= 0; i-- {
+		if s := st.ended[i]; s.transaction == transaction {
+			return s
+		}
+	}
+	return nil
+}
+
+// recover opens a session from its values. Its begin is not known.
+func (st *Station) recover(r *MeterReport, transaction string, samples []event.Sample, stamp Stamp) (*session, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, notKept("session id", err)
+	}
+	s := &session{
+		id: event.SessionID(id.String()), transaction: transaction, evse: r.EVSE, connector: r.Connector,
+		protocol: st.info.Protocol, started: samples[0].Time, startMono: time.Now(),
+		startClock: stamp.Clock, startBoot: stamp.Boot, flags: flagRecovered | flagUnknownEnergy,
+	}
+	c := Change{Events: []event.Draft{draft(stamp, s.at(st.id), s.started, &event.SessionStarted{
+		Session: s.id, Transaction: transaction, Protocol: s.protocol, Trigger: "abnormal", Flags: s.flags.list(),
+	})}, Put: []Record{st.sessionRecord(s)}}
+	if st.named(transaction) {
+		c.Put = append(c.Put, st.counterRecord())
+	}
+	if err := st.commit(c); err != nil {
+		return nil, err
+	}
+	st.open = append(st.open, s)
+	st.showSession(s)
+	return s, nil
+}
+
+// learnConnectorAt remembers registers of a place outside the topology: values
+// do not make a connector.
+func (st *Station) learnConnectorAt(at event.Address) *connector {
+	return st.connector(at.EVSE, at.Connector)
+}
+
+// following is what registers do to a session and its place, until it is kept.
+type following struct {
+	running    bool
+	begun      bool
+	start      *int64
+	signed     bool
+	register   *int64
+	at         time.Time
+	gained     int64
+	regressed  bool
+	quarter    int64
+	flags      flagSet
+	placeKnown bool
+	placeWh    int64
+	placeHas   bool
+	placeQ     int64
+}
+
+// follow begins where s and place stand; each may be nil.
+func follow(s *session, place *connector) following {
+	var f following
+	if s != nil {
+		f.running, f.begun = s.end == running, s.begun
+		f.start, f.signed, f.register, f.at = s.meterStart, s.signed, s.register, s.registerAt
+		f.gained, f.regressed, f.quarter, f.flags = s.gained, s.regressed, s.quarter, s.flags
+	}
+	if place != nil {
+		f.placeKnown, f.placeWh, f.placeHas, f.placeQ = true, place.register, place.registered, place.quarter
+	}
+	return f
+}
+
+// hear takes one reading in. It tells whether its register is the first of its
+// quarter of an hour.
+func (f *following) hear(v *event.Sample) (first bool) {
+	if v.EnergyWh == nil {
+		return false
+	}
+	wh, q := *v.EnergyWh, quarterOf(v.Time)
+	if !f.running {
+		// of the place, or of a session that is over
+		first = !f.placeHas || q > f.placeQ
+		f.placeWh, f.placeHas, f.placeQ = wh, true, max(q, f.placeQ)
+		return first && f.placeKnown
+	}
+	if v.Context == "begin" {
+		// not the running register: it is as old as the session
+		if f.start == nil || len(v.Signed) > 0 && !f.signed {
+			f.start, f.signed = v.EnergyWh, len(v.Signed) > 0
+			f.flags &^= flagUnknownEnergy
+		}
+		if f.register == nil {
+			f.register, f.at = v.EnergyWh, v.Time
+		}
+		return false
+	}
+	if f.register != nil {
+		switch {
+		case v.Time.Before(f.at):
+			return false // late: it says nothing about now
+		case wh < *f.register:
+			f.regressed = true
+			f.flags |= flagMeterRegression
+		default:
+			f.gained += wh - *f.register
+		}
+	}
+	f.register, f.at = v.EnergyWh, v.Time
+	f.placeWh, f.placeHas = wh, true
+	if q > f.quarter {
+		f.quarter = q
+		return true
+	}
+	return false
+}
+
+// session is s as it will be.
+func (f *following) session(s *session) *session {
+	out := *s
+	f.write(&out)
+	return &out
+}
+
+func (f *following) write(s *session) {
+	s.meterStart, s.signed, s.register, s.registerAt = f.start, f.signed, f.register, f.at
+	s.gained, s.regressed, s.quarter, s.flags = f.gained, f.regressed, f.quarter, f.flags
+}
+
+// apply remembers what is kept now.
+func (f *following) apply(s *session, place *connector) {
+	if s != nil && s.end == running {
+		f.write(s)
+	}
+	if place != nil {
+		place.register, place.registered, place.quarter = f.placeWh, f.placeHas, f.placeQ
+	}
+}
+
+// reading is the event of something that must not wait.
+func (st *Station) reading(s *session, at event.Address, stamp Stamp, v *event.Sample, urgent bool, flags flagSet) event.Draft {
+	kept := *v
+	if s == nil {
+		return draft(stamp, at, v.Time, &event.MeterRead{Reading: kept})
+	}
+	u := &event.SessionUpdated{
+		Session: s.id, Transaction: s.transaction, MeterWh: v.EnergyWh, Trigger: meterTrigger(v.Context),
+		Flags: (flags &^ s.flags).list(),
+	}
+	if urgent {
+		u.Reading = &kept
+	}
+	return draft(stamp, at, v.Time, u)
+}
+
+// meterTrigger says what made a device send values.
+func meterTrigger(context string) string {
+	switch context {
+	case "clock":
+		return "meter_clock"
+	case "trigger":
+		return "trigger"
+	}
+	return "meter_periodic"
+}

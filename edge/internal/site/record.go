@@ -1,0 +1,240 @@
+package site
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+// The kinds of records. Their values are this package's own JSON; short names,
+// because a card wears out.
+const (
+	kindStation     Kind = "station"     // boot data and topology
+	kindCounter     Kind = "counter"     // numbers given
+	kindFloor       Kind = "floor"       // highest transaction that the manager told
+	kindSession     Kind = "session"     // by session id
+	kindCommand     Kind = "command"     // by command id
+	kindToken       Kind = "token"       // remembered answer, by token
+	kindReservation Kind = "reservation" // by number
+	kindLimit       Kind = "limit"       // lease, by EVSE
+)
+
+// record encodes v, which is made of plain fields and cannot fail.
+func record(k Key, v any) Record {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("record %v: %v", k, err))
+	}
+	return Record{Key: k, Value: b}
+}
+
+type stationState struct {
+	Boot     *BootReport `json:"b,omitempty"`
+	Places   [][2]int    `json:"p,omitempty"` // EVSE, connector
+	Protocol string      `json:"v,omitempty"`
+}
+
+func (st *Station) stationRecord(boot BootReport, places []connector) Record {
+	v := stationState{Protocol: st.info.Protocol}
+	if boot != (BootReport{}) {
+		v.Boot = &boot
+	}
+	for i := range places {
+		v.Places = append(v.Places, [2]int{places[i].evse, places[i].number})
+	}
+	return record(Key{Kind: kindStation, Station: st.id}, v)
+}
+
+type counterState struct {
+	Transaction int64 `json:"t,omitempty"`
+	Request     int   `json:"r,omitempty"`
+}
+
+func (st *Station) counterRecord() Record {
+	return record(Key{Kind: kindCounter, Station: st.id}, counterState{st.transaction.Load(), st.request})
+}
+
+func floorRecord(id event.StationID, n int64) Record {
+	return Record{Key: Key{Kind: kindFloor, Station: id}, Value: strconv.AppendInt(nil, n, 10)}
+}
+
+func sessionKey(station event.StationID, id event.SessionID) Key {
+	return Key{Kind: kindSession, Station: station, ID: string(id)}
+}
+
+type sessionState struct {
+	Transaction string          `json:"t"`
+	EVSE        int             `json:"e,omitempty"`
+	Connector   int             `json:"c,omitempty"`
+	Protocol    string          `json:"v,omitempty"`
+	StartKey    uint64          `json:"k,omitempty"`
+	Decision    string          `json:"d,omitempty"`
+	Parent      string          `json:"p,omitempty"`
+	Expires     *time.Time      `json:"x,omitempty"`
+	Token       *event.Token    `json:"o,omitempty"`
+	Started     time.Time       `json:"s,omitzero"`
+	Claim       time.Time       `json:"sc,omitzero"`
+	Clock       event.Clock     `json:"sk,omitempty"`
+	Boot        string          `json:"sb,omitempty"`
+	MeterStart  *int64          `json:"m,omitempty"`
+	Signed      bool            `json:"ms,omitempty"`
+	Begun       bool            `json:"g,omitempty"`
+	Register    *int64          `json:"r,omitempty"`
+	RegisterAt  time.Time       `json:"ra,omitzero"`
+	Gained      int64           `json:"rg,omitempty"`
+	Regressed   bool            `json:"rr,omitempty"`
+	Flags       flagSet         `json:"f,omitempty"`
+	Command     event.CommandID `json:"q,omitempty"`
+	End         endKind         `json:"z,omitempty"`
+	EndedAt     time.Time       `json:"za,omitzero"`
+	StopKey     uint64          `json:"zk,omitempty"`
+	EndWh       *int64          `json:"zm,omitempty"`
+}
+
+func (st *Station) sessionRecord(s *session) Record {
+	return record(sessionKey(st.id, s.id), sessionState{
+		Transaction: s.transaction, EVSE: s.evse, Connector: s.connector, Protocol: s.protocol, StartKey: s.startKey,
+		Decision: s.answer.Decision, Parent: s.answer.Parent, Expires: s.answer.Expires, Token: s.token,
+		Started: s.started, Claim: s.startClaim, Clock: s.startClock, Boot: s.startBoot,
+		MeterStart: s.meterStart, Signed: s.signed, Begun: s.begun,
+		Register: s.register, RegisterAt: s.registerAt, Gained: s.gained, Regressed: s.regressed,
+		Flags: s.flags, Command: s.command,
+		End: s.end, EndedAt: s.endedAt, StopKey: s.stopKey, EndWh: s.endWh,
+	})
+}
+
+func (v *sessionState) session(id string) *session {
+	return &session{
+		id: event.SessionID(id), transaction: v.Transaction, evse: v.EVSE, connector: v.Connector, protocol: v.Protocol,
+		startKey: v.StartKey, answer: AuthorizeResult{Decision: v.Decision, Parent: v.Parent, Expires: v.Expires}, token: v.Token,
+		started: v.Started, startClaim: v.Claim, startClock: v.Clock, startBoot: v.Boot,
+		meterStart: v.MeterStart, signed: v.Signed, begun: v.Begun,
+		register: v.Register, registerAt: v.RegisterAt, gained: v.Gained, regressed: v.Regressed,
+		flags: v.Flags, command: v.Command,
+		end: v.End, endedAt: v.EndedAt, stopKey: v.StopKey, endWh: v.EndWh,
+	}
+}
+
+type tokenState struct {
+	Token    event.Token `json:"o"`
+	Decision string      `json:"d"`
+	Parent   string      `json:"p,omitempty"`
+	Expires  *time.Time  `json:"x,omitempty"`
+	Until    time.Time   `json:"u"`
+}
+
+func tokenRecord(key string, k known) Record {
+	return record(Key{Kind: kindToken, ID: key}, tokenState{k.token, k.decision, k.parent, k.expires, k.until})
+}
+
+// restore takes up what an earlier start of the gateway left. What cannot be
+// read costs itself only.
+func (s *Site) restore(records []Record) {
+	for i := range records {
+		if err := s.restoreOne(&records[i]); err != nil {
+			s.log.Error("record not readable, leaving it alone", "kind", string(records[i].Key.Kind),
+				"station", string(records[i].Key.Station), "id", records[i].Key.ID, "err", err)
+			s.damaged++
+		}
+	}
+	for _, st := range s.stations {
+		slices.SortFunc(st.open, func(a, b *session) int { return a.started.Compare(b.started) })
+		slices.SortStableFunc(st.ended, func(a, b *session) int { return a.endedAt.Compare(b.endedAt) })
+		st.raise(s.floors[st.id])
+		for _, sess := range st.open {
+			st.showSession(sess)
+		}
+	}
+	s.restoreCommands()
+}
+
+func (s *Site) restoreOne(r *Record) error {
+	into := func(v any) error { return json.Unmarshal(r.Value, v) }
+	switch r.Key.Kind {
+	case kindStation:
+		var v stationState
+		if err := into(&v); err != nil {
+			return err
+		}
+		st := s.station(r.Key.Station)
+		st.info.Protocol = v.Protocol
+		if v.Boot != nil {
+			st.boot, st.booted = *v.Boot, true
+		}
+		for _, p := range v.Places {
+			st.learnConnector(p[0], p[1])
+		}
+		st.showLink()
+	case kindCounter:
+		var v counterState
+		if err := into(&v); err != nil {
+			return err
+		}
+		st := s.station(r.Key.Station)
+		st.raise(v.Transaction)
+		st.request = max(st.request, v.Request)
+	case kindFloor:
+		n, err := strconv.ParseInt(string(r.Value), 10, 64)
+		if err != nil {
+			return err
+		}
+		s.floors[r.Key.Station] = max(n, s.floors[r.Key.Station])
+	case kindSession:
+		var v sessionState
+		if err := into(&v); err != nil {
+			return err
+		}
+		st := s.station(r.Key.Station)
+		sess := v.session(r.Key.ID)
+		if v.End == running {
+			st.open = append(st.open, sess)
+			if p := st.learnConnector(v.EVSE, v.Connector); p != nil && v.Register != nil {
+				p.register, p.registered = *v.Register, true
+			}
+		} else {
+			st.ended = append(st.ended, sess)
+		}
+		if n, err := strconv.ParseInt(v.Transaction, 10, 64); err == nil && n <= maxTransaction {
+			st.raise(n) // damaged files may have lost the counter
+		}
+	case kindToken:
+		var v tokenState
+		if err := into(&v); err != nil {
+			return err
+		}
+		s.tokens.remember(r.Key.ID, known{v.Token, v.Decision, v.Parent, v.Expires, v.Until})
+	case kindReservation:
+		var v reservation
+		if err := into(&v); err != nil {
+			return err
+		}
+		st := s.station(r.Key.Station)
+		st.reservations = append(st.reservations, v)
+	case kindLimit:
+		var v limit
+		if err := into(&v); err != nil {
+			return err
+		}
+		st := s.station(r.Key.Station)
+		st.limits = append(st.limits, v)
+	case kindCommand:
+		return s.restoreCommand(r)
+	default:
+		return fmt.Errorf("expected a kind of this version, got %q", r.Key.Kind)
+	}
+	return nil
+}
+
+// tidy forgets, every hour, what nobody can ask for any more.
+func (s *Site) tidy(ctx context.Context) {
+	if stamp := s.clock.Stamp(); stamp.Clock == event.ClockSynced {
+		s.tokens.outdate(stamp.Time)
+	}
+	s.dropTokens()
+	s.forgetCommands(ctx)
+}

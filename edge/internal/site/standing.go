@@ -1,0 +1,192 @@
+package site
+
+import (
+	"slices"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+// standAgain is when an order of the site plan that failed is tried again.
+const standAgain = 5 * time.Minute
+
+// standing is what the device has been told of the site plan.
+type standing struct {
+	limit    told  // of the station as a whole
+	fallback told  // kept by the device on its own
+	clear    []int // EVSEs whose lease is over: what was told for it is to go
+	retryAt  time.Time
+}
+
+// told is one current that a device has been given.
+type told struct {
+	a       float64
+	given   bool // a holds in the device
+	unsure  bool // nobody knows what the device holds: it has started anew
+	refused bool // it does not want it; not tried again until something changes
+}
+
+// over notes that a lease has ended.
+func (s *standing) over(evse int) {
+	if evse == 0 {
+		s.limit = told{given: true, unsure: true} // the lease's, until the device says otherwise
+	} else if !slices.Contains(s.clear, evse) {
+		s.clear = append(s.clear, evse)
+	}
+	s.retryAt = time.Time{}
+}
+
+// cleared notes that a command has removed what was told for a place.
+func (s *standing) cleared(evse int) {
+	if evse == 0 {
+		s.limit = told{}
+	}
+	s.clear = slices.DeleteFunc(s.clear, func(n int) bool { return n == evse })
+	s.retryAt = time.Time{}
+}
+
+// ruled notes that a lease holds now instead.
+func (s *standing) ruled(evse int) {
+	if evse == 0 {
+		s.limit = told{}
+	}
+	s.clear = slices.DeleteFunc(s.clear, func(n int) bool { return n == evse })
+}
+
+// restand notes that the device may have forgotten, or the plan has changed.
+func (st *Station) restand() {
+	s := &st.standing
+	s.limit.unsure, s.fallback.unsure = true, true
+	s.limit.refused, s.fallback.refused = false, false
+	s.retryAt = time.Time{}
+	st.site.mu.Lock()
+	_, limited := st.site.plan.LimitA[st.id]
+	_, fallback := st.site.plan.FallbackA[st.id]
+	st.site.mu.Unlock()
+	if limited || fallback || len(s.clear) > 0 || s.limit.given || s.fallback.given {
+		st.wake(time.Now())
+	}
+}
+
+// owed is the next thing to tell a device of the plan.
+type owed uint8
+
+const (
+	owedNothing owed = iota
+	owedSet
+	owedClear
+)
+
+// owe compares what a plan wants with what a device has been told.
+func owe(wanted float64, want bool, t told) owed {
+	switch {
+	case t.refused:
+		return owedNothing
+	case want && (t.unsure || !t.given || t.a != wanted):
+		return owedSet
+	case !want && t.given:
+		return owedClear
+	}
+	return owedNothing
+}
+
+// stand tells the device the next thing of the plan that it does not know.
+func (st *Station) stand(now time.Time) {
+	s := &st.standing
+	if st.id == "" || !s.retryAt.IsZero() && now.Before(s.retryAt) {
+		return
+	}
+	st.site.mu.Lock()
+	limitA, limited := st.site.plan.LimitA[st.id]
+	fallbackA, fallback := st.site.plan.FallbackA[st.id]
+	st.site.mu.Unlock()
+	switch owe(fallbackA, fallback, s.fallback) {
+	case owedSet:
+		st.order(event.CommandSetLimit, 0, fallbackA, true)
+		return
+	case owedClear:
+		st.order(event.CommandClearLimit, 0, 0, true)
+		return
+	}
+	if st.limitAt(0) == nil {
+		switch owe(limitA, limited, s.limit) {
+		case owedSet:
+			st.order(event.CommandSetLimit, 0, limitA, false)
+			return
+		case owedClear:
+			st.order(event.CommandClearLimit, 0, 0, false)
+			return
+		}
+	}
+	if len(s.clear) > 0 {
+		st.order(event.CommandClearLimit, s.clear[0], 0, false)
+	}
+}
+
+// order gives the device an order of the site itself. Only its number is
+// journaled: it may be given again at any time.
+func (st *Station) order(t event.CommandType, evse int, a float64, fallback bool) {
+	st.request++
+	c := &command{
+		owner: st, cmd: event.Command{Type: t, Station: st.id, EVSE: evse}, evse: evse,
+		phase: phaseHanded, request: st.request, standing: true, defaults: fallback,
+	}
+	if t == event.CommandSetLimit {
+		c.params = &event.SetLimitParams{LimitA: &a}
+	} else {
+		c.params = &event.ClearLimitParams{}
+	}
+	if err := st.commit(Change{Put: []Record{st.counterRecord()}}); err != nil {
+		st.standing.retryAt = time.Now().Add(retryAfter)
+		st.wake(st.standing.retryAt)
+		return
+	}
+	c.done = func(o Outcome) { st.stood(t, evse, a, fallback, o) }
+	st.commands = append(st.commands, c)
+	st.handOver(c, false)
+}
+
+// stood takes the answer to an order of the site plan.
+func (st *Station) stood(t event.CommandType, evse int, a float64, fallback bool, o Outcome) {
+	s := &st.standing
+	k := &s.limit
+	if fallback {
+		k = &s.fallback
+	}
+	set := t == event.CommandSetLimit
+	switch o.State {
+	case event.StateSucceeded:
+		if evse != 0 {
+			s.cleared(evse)
+			break
+		}
+		*k = told{a: a, given: set}
+	case event.StateRejected, event.StateUnsupported:
+		if evse != 0 {
+			s.cleared(evse)
+			break
+		}
+		k.refused, k.unsure = true, false
+	default:
+		s.retryAt = time.Now().Add(standAgain)
+		st.wake(s.retryAt)
+		return
+	}
+	st.wake(time.Now())
+	if !set {
+		return
+	}
+	stamp := st.site.clock.Stamp()
+	status, reason := "effective", "site plan"
+	if fallback {
+		reason = "site plan: kept by the device as its default"
+	}
+	if o.State != event.StateSucceeded {
+		status, reason = "refused", join(reason, o.Reason)
+	}
+	d := draft(stamp, st.at(evse, 0), stamp.Time, &event.ProfileUpdated{Status: status, LimitA: &a, Reason: reason})
+	if err := st.commit(Change{Events: []event.Draft{d}}); err != nil && len(st.unsaid) < maxUnsaid {
+		st.unsaid = append(st.unsaid, d)
+		st.wake(time.Now().Add(retryAfter))
+	}
+}

@@ -1,0 +1,420 @@
+package site
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+const (
+	// inboxSize bounds what may wait for one station: a mad one slows itself.
+	inboxSize = 16
+	// retryAfter is when something that could not be kept is tried again.
+	retryAfter = 5 * time.Second
+	// wallCheck is how often deadlines of the wall clock are looked at, because
+	// that clock may jump.
+	wallCheck = time.Minute
+)
+
+// Station is one station of the site. Every method except Post, Heard and ID is
+// to be called on its goroutine, inside a function given to Post, and returns
+// only after what it decided is durable. An error that wraps ErrNotKept means
+// that nothing was kept: the device must not get an answer.
+type Station struct {
+	id   event.StationID
+	site *Site
+
+	once        sync.Once
+	inbox       chan func()
+	heard       atomic.Int64 // Unix nanoseconds of the last frame; 0: never
+	transaction atomic.Int64 // highest number given or seen; raised from other goroutines
+	live        liveBook
+
+	// Everything below belongs to the station's goroutine.
+
+	timer   *time.Timer
+	wakeAt  time.Time // monotonic; zero: no timer is set
+	device  Device    // nil: not connected
+	conn    Connection
+	info    ConnectionInfo
+	since   time.Time // monotonic: when the connection came
+	request int       // highest number given to an order
+
+	boot       BootReport
+	booted     bool      // boot data is known, of this connection or an earlier one
+	bootedConn bool      // a boot came over this connection
+	checkAt    time.Time // monotonic: when to ask for status, or to call it unknown; zero: settled
+	refreshed  bool      // it was asked since checkAt was set
+	relearn    bool      // connectors that stay silent until checkAt are gone
+	connectors []connector
+	folds      []fold
+	unsaid     []event.Draft
+
+	open  []*session // running sessions, in the order of their starts
+	ended []*session // what is remembered of past ones, oldest first
+
+	commands     []*command // not final, in the order they came
+	current      *command   // told to the device and not answered yet
+	reservations []reservation
+	limits       []limit
+	standing     standing
+}
+
+func newStation(s *Site, id event.StationID) *Station {
+	return &Station{id: id, site: s}
+}
+
+// ID is the identity of the station.
+func (st *Station) ID() event.StationID { return st.id }
+
+// logger is made when it is needed: most stations have nothing to say.
+func (st *Station) logger() *slog.Logger { return st.site.log.With("station", string(st.id)) }
+
+// Post hands f to the station's goroutine and returns once there is room for it,
+// not when it is done. It returns ctx's error, or ErrStopped. It must not be
+// called on that goroutine.
+func (st *Station) Post(ctx context.Context, f func()) error {
+	if !st.begin() {
+		return ErrStopped
+	}
+	select {
+	case st.inbox <- f:
+		return nil
+	case <-st.site.done:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TryPost is Post for callers that may not wait: it returns ErrBusy when there
+// is no room.
+func (st *Station) TryPost(f func()) error {
+	if !st.begin() {
+		return ErrStopped
+	}
+	select {
+	case st.inbox <- f:
+		return nil
+	case <-st.site.done:
+		return ErrStopped
+	default:
+		return ErrBusy
+	}
+}
+
+// begin starts the goroutine on first use.
+func (st *Station) begin() bool {
+	st.once.Do(func() {
+		st.site.mu.Lock()
+		defer st.site.mu.Unlock()
+		if st.site.stopped {
+			return
+		}
+		st.inbox = make(chan func(), inboxSize)
+		st.site.running.Add(1)
+		go st.run()
+	})
+	return st.inbox != nil
+}
+
+func (st *Station) run() {
+	defer st.site.running.Done()
+	for {
+		select {
+		case f := <-st.inbox:
+			st.guard(f)
+		case <-st.site.done:
+			for {
+				select {
+				case f := <-st.inbox:
+					st.guard(f)
+					continue
+				default:
+				}
+				break
+			}
+			st.guard(st.finish)
+			return
+		}
+	}
+}
+
+// guard runs f so that its panic costs this station its connection and nobody
+// else anything.
+func (st *Station) guard(f func()) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		st.logger().Error("handler panicked, closing the connection", "panic", v, "stack", string(debug.Stack()))
+		if st.device != nil && st.id != "" {
+			defer func() {
+				if v := recover(); v != nil {
+					st.logger().Error("device panicked while closing", "panic", v)
+				}
+			}()
+			st.device.Close("internal error")
+		}
+	}()
+	f()
+}
+
+// finish runs last, when the site stops.
+func (st *Station) finish() {
+	if st.timer != nil {
+		st.timer.Stop()
+	}
+	st.tellFolds(time.Now(), true)
+}
+
+// commit makes c durable. The site outlives whoever asked: no context ends it.
+func (st *Station) commit(c Change) error {
+	return st.site.journal.Commit(context.Background(), c)
+}
+
+// at is the address of a place of this station.
+func (st *Station) at(evse, connector int) event.Address {
+	return event.Address{Station: st.id, EVSE: evse, Connector: connector}
+}
+
+// Heard notes that the device sent something, whatever it was. It may be called
+// on any goroutine.
+func (st *Station) Heard() { st.heard.Store(time.Now().UnixNano()) }
+
+// Heartbeat notes a heartbeat, and returns the gateway's time to answer with.
+func (st *Station) Heartbeat() (time.Time, error) {
+	err := st.observe(fact{kind: factHeartbeat})
+	return st.site.clock.Stamp().Time, err
+}
+
+// Connected says that a device has connected and was authenticated. The newest
+// connection wins: an older one is closed.
+func (st *Station) Connected(d Device, info ConnectionInfo) (Connection, error) {
+	stamp := st.site.clock.Stamp()
+	var c Change
+	if st.device != nil {
+		c.Events = append(c.Events, st.disconnection(stamp, 0, "replaced by a newer connection"))
+	}
+	up := &event.StationConnected{Protocol: info.Protocol, Remote: info.Remote, SecurityProfile: info.SecurityProfile}
+	host, _, err := net.SplitHostPort(info.Remote)
+	if err != nil {
+		host = info.Remote
+	}
+	key := hash("connected", info.Protocol, host)
+	if !st.repeated(key, linkBurst, st.at(0, 0), up) {
+		c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, up))
+	}
+	if len(c.Events) > 0 {
+		if err := st.commit(c); err != nil {
+			st.forgetFold(key)
+			return 0, err
+		}
+	}
+	if old := st.device; old != nil {
+		st.deviceGone()
+		old.Close("replaced by a newer connection")
+	}
+	st.device, st.info, st.since = d, info, time.Now()
+	st.conn++
+	st.bootedConn, st.refreshed = false, false
+	for i := range st.connectors {
+		st.connectors[i].told = false
+	}
+	st.expectStatus(st.site.cfg.RefreshAfter)
+	st.Heard()
+	st.showLink()
+	st.returned()
+	return st.conn, st.observe(fact{kind: factConnected, profile: info.SecurityProfile})
+}
+
+// linkBurst is how many identical connections or ends of one become events of
+// their own in a minute.
+const linkBurst = 5
+
+// Disconnected says that connection c has ended, with its close code. The end of
+// a connection that was replaced is old news.
+func (st *Station) Disconnected(c Connection, code int, reason string) error {
+	if c != st.conn || st.device == nil {
+		return nil
+	}
+	stamp := st.site.clock.Stamp()
+	d := st.disconnection(stamp, code, reason)
+	st.deviceGone()
+	st.device = nil
+	st.checkAt, st.relearn = time.Time{}, false
+	st.showLink()
+	key := hash("disconnected", reason)
+	if st.repeated(key, linkBurst, st.at(0, 0), d.Data) {
+		return nil
+	}
+	if err := st.commit(Change{Events: []event.Draft{d}}); err != nil {
+		// nobody repeats this one for us
+		if len(st.unsaid) < maxUnsaid {
+			st.unsaid = append(st.unsaid, d)
+			st.wake(time.Now().Add(retryAfter))
+		}
+		return err
+	}
+	return nil
+}
+
+// maxUnsaid bounds the events of one station that could not be kept and that no
+// device repeats.
+const maxUnsaid = 8
+
+// sayUnsaid tries them again.
+func (st *Station) sayUnsaid(now time.Time) {
+	if len(st.unsaid) == 0 {
+		return
+	}
+	if err := st.commit(Change{Events: st.unsaid}); err != nil {
+		st.wake(now.Add(retryAfter))
+		return
+	}
+	st.unsaid = nil
+}
+
+func (st *Station) disconnection(stamp Stamp, code int, reason string) event.Draft {
+	return draft(stamp, st.at(0, 0), stamp.Time, &event.StationDisconnected{
+		Code: code, Reason: reason,
+		DurationS:    int64(time.Since(st.since) / time.Second),
+		OpenSessions: len(st.open),
+	})
+}
+
+// Booted says that the station started, or says so (some repeat it for ever).
+// Running sessions go on: their stops will come.
+func (st *Station) Booted(r BootReport) (Registration, error) {
+	stamp := st.site.clock.Stamp()
+	ev := &event.StationBooted{
+		Protocol: st.info.Protocol, Vendor: r.Vendor, Model: r.Model, Serial: r.Serial, Firmware: r.Firmware,
+		ICCID: r.ICCID, IMSI: r.IMSI, MeterType: r.MeterType, MeterSerial: r.MeterSerial,
+		Reason: r.Reason, Registration: "accepted",
+	}
+	key := hash("booted", r.Vendor, r.Model, r.Serial, r.Firmware, r.ICCID, r.IMSI, r.MeterType, r.MeterSerial, r.Reason)
+	var c Change
+	if !st.repeated(key, 1, st.at(0, 0), ev) {
+		c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, ev))
+	}
+	if !st.booted || r != st.boot {
+		c.Put = append(c.Put, st.stationRecord(r, st.connectors))
+	}
+	hits := st.effects(fact{kind: factBooted})
+	st.addEffects(&c, hits, stamp)
+	if len(c.Events)+len(c.Put) > 0 {
+		if err := st.commit(c); err != nil {
+			st.forgetFold(key)
+			return Registration{}, err
+		}
+	}
+	st.applyEffects(hits)
+	// The topology is learned anew: the same identity may be other hardware.
+	st.boot, st.booted, st.bootedConn = r, true, true
+	st.relearn, st.refreshed = true, false
+	for i := range st.connectors {
+		st.connectors[i].told = false
+	}
+	st.expectStatus(st.site.cfg.RefreshAfter)
+	st.showLink()
+	st.restand()
+	return Registration{Status: "accepted", Interval: st.site.cfg.Heartbeat, Time: stamp.Time}, nil
+}
+
+// forgetFold undoes a first mention that could not be kept.
+func (st *Station) forgetFold(key uint64) {
+	for i := range st.folds {
+		if f := &st.folds[i]; f.key == key && f.more == 0 {
+			st.folds = append(st.folds[:i], st.folds[i+1:]...)
+			return
+		}
+	}
+}
+
+// wake makes sure that tick runs at the given monotonic time.
+func (st *Station) wake(at time.Time) {
+	if at.IsZero() || (!st.wakeAt.IsZero() && !at.Before(st.wakeAt)) {
+		return
+	}
+	st.wakeAt = at
+	wait := max(time.Until(at), 0)
+	if st.timer != nil {
+		st.timer.Reset(wait)
+		return
+	}
+	st.timer = time.AfterFunc(wait, func() {
+		// only the end of the site can keep it from being posted
+		if err := st.Post(context.Background(), st.tick); err != nil {
+			return
+		}
+	})
+}
+
+// tick does what has become due and sets the timer for what comes next.
+func (st *Station) tick() {
+	now := time.Now()
+	st.wakeAt = time.Time{}
+	st.sayUnsaid(now)
+	st.tellFolds(now, false)
+	st.checkStatus(now)
+	st.inferEnds(now)
+	st.endReservations()
+	st.endLimits()
+	st.watchCommands(now)
+
+	next := st.checkAt
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for i := range st.folds {
+		if f := &st.folds[i]; f.more > 0 {
+			sooner(f.until)
+		}
+	}
+	for i := range st.connectors {
+		sooner(st.connectors[i].inferAt)
+	}
+	for _, c := range st.commands {
+		sooner(c.deadline)
+		sooner(c.lookAt)
+		sooner(c.retryAt)
+		if c.phase == phaseWaiting {
+			sooner(st.wallDeadline(c.cmd.Expires))
+		}
+	}
+	for i := range st.reservations {
+		sooner(st.wallDeadline(st.reservations[i].Until))
+	}
+	for i := range st.limits {
+		sooner(st.wallDeadline(st.limits[i].Until))
+	}
+	st.wake(next)
+}
+
+// wallDeadline turns a time of the wall clock into a monotonic one to wake at;
+// never far away, because that clock may be set.
+func (st *Station) wallDeadline(t time.Time) time.Time {
+	wait := min(max(t.Sub(st.site.now()), time.Second), wallCheck)
+	return time.Now().Add(wait)
+}
+
+// pending tells whether a restart left something that has a deadline. Only
+// before Run.
+func (st *Station) pending() bool {
+	return len(st.commands)+len(st.reservations)+len(st.limits) > 0
+}
+
+// resume takes up what a restart left.
+func (st *Station) resume() {
+	st.resumeCommands()
+	st.tick()
+}
