@@ -1,7 +1,9 @@
 package lenient
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -19,7 +21,7 @@ func (e *SyntaxError) Error() string {
 
 // Space returns the first position from pos on that holds no JSON white space.
 func Space(data []byte, pos int) int {
-	for pos < len(data) && (data[pos] == ' ' || data[pos] == '\n' || data[pos] == '\t' || data[pos] == '\r') {
+	for pos < len(data) && data[pos] <= ' ' && (data[pos] == ' ' || data[pos] == '\n' || data[pos] == '\t' || data[pos] == '\r') {
 		pos++
 	}
 	return pos
@@ -120,13 +122,23 @@ func scanArray(data []byte, pos, depth int) (end int, want string) {
 	}
 }
 
-// special marks the bytes of a string that need a look.
-var special = func() (table [256]bool) {
-	for c := range table {
-		table[c] = c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\'
-	}
-	return table
-}()
+// The bytes of a word of eight, and one bit in each.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// plainBytes returns how many bytes at the start of a word of eight are plain
+// in a string: ASCII, no control character, no quote and no backslash.
+func plainBytes(word uint64) int {
+	quote := word ^ '"'*ones
+	escape := word ^ '\\'*ones
+	// A byte that is below what is taken from it, and has not been 128 or more
+	// before, borrows into its high bit. A borrow may reach the bytes after it,
+	// never those before.
+	found := (word-' '*ones)&^word | (quote-ones)&^quote | (escape-ones)&^escape | word
+	return bits.TrailingZeros64(found&highs) / 8
+}
 
 // scanString returns the position behind the string that begins at pos.
 // Plain says that its bytes between the quotes are its value: ASCII without
@@ -134,8 +146,17 @@ var special = func() (table [256]bool) {
 func scanString(data []byte, pos int) (end int, plain bool, want string) {
 	plain = true
 	for pos++; pos < len(data); pos++ {
+		for len(data)-pos >= 8 {
+			n := plainBytes(binary.LittleEndian.Uint64(data[pos:]))
+			pos += n
+			if n < 8 {
+				break
+			}
+		}
+		if pos == len(data) {
+			break
+		}
 		switch c := data[pos]; {
-		case !special[c]:
 		case c == '"':
 			return pos + 1, plain, ""
 		case c == '\\':
