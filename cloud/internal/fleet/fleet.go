@@ -46,6 +46,17 @@ type Gateway struct {
 	Clock        event.Clock     `json:"clock,omitempty"`
 	Lanes        []LaneState     `json:"lanes,omitempty"`
 	Alarms       []Alarm         `json:"alarms,omitempty"`
+	Losses       []Loss          `json:"losses,omitempty"` // the newest ones
+}
+
+// Loss is a run of events that a gateway had numbered and no longer has.
+type Loss struct {
+	Lane   event.Lane `json:"lane"`
+	Stream string     `json:"stream"`
+	First  uint64     `json:"first"`
+	Last   uint64     `json:"last"`
+	Reason string     `json:"reason"` // expired (deleted before it was delivered) or declared (by the gateway)
+	At     time.Time  `json:"at"`     // when the manager learned of it
 }
 
 // LaneState is how far a gateway's lane has been taken.
@@ -168,6 +179,8 @@ type Entry struct {
 	Gateway event.GatewayID `json:"gateway"`
 	Station string          `json:"station,omitempty"` // the manager's id
 	Session event.SessionID `json:"session,omitempty"`
+	// OffsetMS was added to Time and Recorded: the gateway's clock was not set.
+	OffsetMS int64 `json:"offset_ms,omitempty"`
 }
 
 // Command is an order and what became of it.

@@ -14,6 +14,9 @@ var ErrNotFound = errors.New("not found")
 // ErrConflict says that a row of that name exists with another content.
 var ErrConflict = errors.New("conflict")
 
+// ErrBadCursor says that a page's cursor is none that a list has given out.
+var ErrBadCursor = errors.New("bad cursor")
+
 // Stream is one stream of a gateway's lane as a hello tells it.
 type Stream struct {
 	Lane    event.Lane

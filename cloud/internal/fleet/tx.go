@@ -1,0 +1,63 @@
+package fleet
+
+import "github.com/chargeyard/chargeyard/shared/event"
+
+// Tx is one transaction of a store as the projection sees it: rows by key, and
+// the few lists that it needs. A row that is not there is nil. Every error is
+// the store's and ends the transaction.
+//
+// Unit keeps rows in memory and puts each once, so an implementation need not.
+type Tx interface {
+	Clock(g event.GatewayID, boot string) (*ClockRow, error)
+	PutClock(ClockRow) error
+
+	Gateway(g event.GatewayID) (*GatewayRow, error)
+	PutGateway(GatewayRow) error
+	Alarms(g event.GatewayID) ([]AlarmRow, error)
+	PutAlarm(AlarmRow) error
+	DeleteAlarm(g event.GatewayID, alarm string) error
+
+	Station(id string) (*StationRow, error)
+	StationsOf(g event.GatewayID) ([]StationRow, error)
+	PutStation(r StationRow, fresh bool) error
+	EVSE(station string, evse int) (*EVSERow, error)
+	EVSEsOf(station string) ([]EVSERow, error)
+	PutEVSE(EVSERow) error
+	Place(PlaceKey) (*PlaceRow, error)
+	PlacesOf(station string) ([]PlaceRow, error)
+	PutPlace(PlaceRow) error
+
+	// Interval returns one interval; Intervals those of a place from number on.
+	Interval(p PlaceKey, number int64) (*IntervalRow, error)
+	Intervals(p PlaceKey, number int64) ([]IntervalRow, error)
+	// IntervalsOf returns the lowest number told during boot, per place.
+	IntervalsOf(g event.GatewayID, boot string) (map[PlaceKey]int64, error)
+	PutIntervals([]IntervalRow) error
+
+	Session(id event.SessionID) (*SessionRow, error)
+	// SessionsWith returns the sessions of a station that bear a transaction,
+	// newest first.
+	SessionsWith(station, transaction string) ([]SessionRow, error)
+	// SessionsOf returns the sessions of which some time was told during boot.
+	SessionsOf(g event.GatewayID, boot string) ([]SessionRow, error)
+	PutSession(r SessionRow, fresh bool) error
+	DeleteSession(id event.SessionID) error
+	Alias(id event.SessionID) (*AliasRow, error)
+	PutAlias(AliasRow) error
+
+	Command(id event.CommandID) (*CommandRow, error)
+	PutCommand(CommandRow) error
+	// Steps returns the steps of a command in the order in which they came to be
+	// known.
+	Steps(id event.CommandID) ([]StepRow, error)
+	// PutStep adds a step; one of the same event is written over.
+	PutStep(StepRow) error
+	// StepsOf returns the steps told during boot.
+	StepsOf(g event.GatewayID, boot string) ([]StepRow, error)
+
+	// The samples lane's own.
+
+	PutSamples([]SampleRow) error
+	Latest(station string, evse int) (*LatestRow, error)
+	PutLatest(LatestRow) error
+}
