@@ -81,12 +81,15 @@ func (d *door) OnConnect(cl *mochi.Client, _ packets.Packet) error {
 	return nil
 }
 
+// Reserved tells whether a name is the broker's own: no gateway may have it.
+func Reserved(g event.GatewayID) bool { return g == mochi.InlineClientId }
+
 // OnConnectAuthenticate lets a gateway in whose user name and client id are its
 // id, whose password is right and whose last will is about itself.
 func (d *door) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 	g := event.GatewayID(cl.Properties.Username)
 	log := d.log.With("gateway", g, "remote", cl.Net.Remote)
-	if !wire.ValidGateway(g) {
+	if !wire.ValidGateway(g) || Reserved(g) {
 		d.refused.WithLabelValues("name").Inc()
 		d.log.Debug("broker refuses: user name is not a gateway id", "remote", cl.Net.Remote)
 		return false
