@@ -465,6 +465,20 @@ type fakeSite struct {
 	said   []string
 	alarms []event.GatewayAlarm
 	err    error
+	live   []site.LiveConnector
+	shown  uint64
+}
+
+func (s *fakeSite) Live() ([]site.LiveConnector, []site.LiveCommand) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.live), nil
+}
+
+func (s *fakeSite) LiveVersion() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shown
 }
 
 func (s *fakeSite) note(format string, args ...any) error {

@@ -281,45 +281,39 @@ func cmpWait(d time.Duration) time.Duration {
 // nothing changes, never twice within a second.
 func TestLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		now := wire.Live{Connectors: []wire.LiveConnector{{Station: "CP1", EVSE: 1, Connector: 1, Status: event.StatusAvailable}}}
-		change := func(f func(c *wire.LiveConnector)) {
-			mu.Lock()
-			defer mu.Unlock()
-			now.Connectors = slices.Clone(now.Connectors)
-			f(&now.Connectors[0])
-		}
 		w := newWorld(2)
-		w.build(func() wire.Live {
-			mu.Lock()
-			defer mu.Unlock()
-			return now
-		})
+		w.site.live = []site.LiveConnector{{Station: "CP1", EVSE: 1, Connector: 1, Status: event.StatusAvailable}}
+		change := func(f func(c *site.LiveConnector)) {
+			w.site.mu.Lock()
+			defer w.site.mu.Unlock()
+			f(&w.site.live[0])
+			w.site.shown++
+		}
 		w.start(t)
 		count := func() int { return look(w.far, func() int { return len(w.far.live) }) }
 		time.Sleep(time.Minute)
 		if n := count(); n != 1 {
 			t.Errorf("%d messages although nothing changed", n)
 		}
-		change(func(c *wire.LiveConnector) { c.AsOf = time.Now() })
+		change(func(c *site.LiveConnector) { c.AsOf = time.Now() })
 		time.Sleep(time.Minute)
 		if n := count(); n != 1 {
 			t.Errorf("%d messages although nothing but the moment changed", n)
 		}
-		change(func(c *wire.LiveConnector) { c.Status = event.StatusCharging })
+		change(func(c *site.LiveConnector) { c.Status = event.StatusCharging })
 		time.Sleep(time.Second + time.Millisecond)
 		if n := count(); n != 2 {
 			t.Errorf("%d messages a second after a status changed, want 2", n)
 		}
 		for i := range 600 { // a meter twice a second for five minutes
-			change(func(c *wire.LiveConnector) { c.PowerW = new(float64); *c.PowerW = float64(i) })
+			change(func(c *site.LiveConnector) { c.PowerW = new(float64); *c.PowerW = float64(i) })
 			time.Sleep(500 * time.Millisecond)
 		}
 		if n := count(); n < 30 || n > 35 {
 			t.Errorf("%d messages after five minutes of changing power, want one each ten seconds", n)
 		}
 		for i := range 100 {
-			change(func(c *wire.LiveConnector) { c.Session = event.SessionID(fmt.Sprint(i)) })
+			change(func(c *site.LiveConnector) { c.Session = event.SessionID(fmt.Sprint(i)) })
 			time.Sleep(100 * time.Millisecond)
 		}
 		w.events.add("s", 4)

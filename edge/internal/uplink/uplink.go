@@ -53,6 +53,9 @@ type Site interface {
 	RaiseTransactions(highest map[event.StationID]int64)
 	// Alarm reports what needs a person.
 	Alarm(ctx context.Context, a event.GatewayAlarm)
+	// Live is the newest state of everything; LiveVersion changes with it.
+	Live() ([]site.LiveConnector, []site.LiveCommand)
+	LiveVersion() uint64
 }
 
 // Desired keeps the sections of desired state; package desired provides it.
@@ -78,9 +81,6 @@ type Config struct {
 	Gateway event.GatewayID
 	Version string
 	Boot    string // names this start of the gateway
-	// Live returns the newest state of everything, Time and Backlog left empty;
-	// nil: nothing live is sent.
-	Live func() wire.Live
 }
 
 // Message is one MQTT message.

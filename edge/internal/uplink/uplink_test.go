@@ -34,13 +34,9 @@ func newWorld(perBatch int) *world {
 		far: newFar(), events: newLane(perBatch), samples: newLane(perBatch),
 		site: &fakeSite{}, desired: &fakeDesired{}, clock: &fakeClock{},
 	}
-	w.build(nil)
-	return w
-}
-
-func (w *world) build(live func() wire.Live) {
-	w.uplink = uplink.New(uplink.Config{Gateway: gateway, Version: "1", Boot: "b", Live: live},
+	w.uplink = uplink.New(uplink.Config{Gateway: gateway, Version: "1", Boot: "b"},
 		map[event.Lane]uplink.Lane{event.LaneEvents: w.events, event.LaneSamples: w.samples}, w.far, w.clock, slog.New(slog.DiscardHandler))
+	return w
 }
 
 // start runs the uplink until finish.
