@@ -94,10 +94,7 @@ func (c *Commander) answerOne(ctx context.Context, a ask) (outcome string) {
 
 // token is what the manager knows of a token at a gateway of its tenant.
 func (c *Commander) token(ctx context.Context, g event.GatewayID, t event.Token) (wire.TokenEntry, error) {
-	gateway, err := c.store.Gateway(ctx, fleet.Scope{}, g)
-	if err == nil && gateway.Connectivity.Value == fleet.Knocking {
-		err = fleet.ErrNotFound
-	}
+	gateway, err := c.gateways.Owned(ctx, g)
 	if err != nil {
 		return wire.TokenEntry{}, err
 	}

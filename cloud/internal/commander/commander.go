@@ -38,8 +38,6 @@ const (
 
 // Store is what the commander needs of the database.
 type Store interface {
-	Gateways(ctx context.Context, s fleet.Scope, p fleet.Page) (fleet.List[fleet.Gateway], error)
-	Gateway(ctx context.Context, s fleet.Scope, id event.GatewayID) (fleet.Gateway, error)
 	AddCommand(ctx context.Context, c fleet.Command, idempotencyKey, bodyHash string) (fleet.Command, error)
 	Command(ctx context.Context, s fleet.Scope, id event.CommandID) (fleet.Command, error)
 	MoveCommand(ctx context.Context, id event.CommandID, to event.CommandState, reason string, at time.Time) (bool, error)
@@ -49,6 +47,13 @@ type Store interface {
 	Desired(ctx context.Context, g event.GatewayID) (map[string][]byte, error)
 }
 
+// Directory knows every gateway that somebody has added, of whatever tenant.
+type Directory interface {
+	// Owned returns a gateway, fleet.ErrNotFound for one that nobody has added.
+	Owned(ctx context.Context, id event.GatewayID) (fleet.Gateway, error)
+	All(ctx context.Context) ([]event.GatewayID, error)
+}
+
 // Bus carries messages to gateways.
 type Bus interface {
 	Publish(topic string, payload []byte, qos byte, retained bool) error
@@ -56,20 +61,17 @@ type Bus interface {
 
 // Commander sends commands and desired state.
 type Commander struct {
-	store Store
-	bus   Bus
-	log   *slog.Logger
-	now   func() time.Time
+	store    Store
+	gateways Directory
+	bus      Bus
+	log      *slog.Logger
+	now      func() time.Time
 
 	sent, answered *prometheus.CounterVec
 
 	sections *sections
 	asks     chan ask
 	wake     chan struct{}
-
-	// moving is held while it is decided whether a command is sent, expires or is
-	// cancelled, so that none is cancelled while it leaves.
-	moving sync.Mutex
 
 	mu      sync.Mutex
 	peers   map[event.GatewayID]*peer
@@ -98,9 +100,9 @@ type change struct {
 }
 
 // New returns a Commander whose work starts in Run.
-func New(store Store, bus Bus, log *slog.Logger, now func() time.Time) *Commander {
+func New(store Store, gateways Directory, bus Bus, log *slog.Logger, now func() time.Time) *Commander {
 	return &Commander{
-		store: store, bus: bus, log: log, now: now,
+		store: store, gateways: gateways, bus: bus, log: log, now: now,
 		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "chargeyard_cloud_commands_sent_total",
 			Help: "Commands sent to gateways; again: not for the first time.",
@@ -109,7 +111,7 @@ func New(store Store, bus Bus, log *slog.Logger, now func() time.Time) *Commande
 			Name: "chargeyard_cloud_asks_total",
 			Help: "Questions of gateways, by what became of them.",
 		}, []string{"outcome"}),
-		sections: newSections(store, log, now),
+		sections: newSections(store, gateways, now),
 		asks:     make(chan ask, 256),
 		wake:     make(chan struct{}, 1),
 		peers:    map[event.GatewayID]*peer{},
@@ -148,22 +150,16 @@ func (c *Commander) Run(ctx context.Context) error {
 // remember looks once after the commands of every gateway, also of those that
 // do not come back: theirs expire.
 func (c *Commander) remember(ctx context.Context) error {
-	page := fleet.Page{Limit: 1000}
-	for {
-		list, err := c.store.Gateways(ctx, fleet.Scope{}, page)
-		if err != nil {
-			return fmt.Errorf("list gateways: %w", err)
-		}
-		c.mu.Lock()
-		for _, g := range list.Items {
-			c.peer(g.ID).check = c.now()
-		}
-		c.mu.Unlock()
-		if list.Next == "" {
-			return nil
-		}
-		page.Cursor = list.Next
+	all, err := c.gateways.All(ctx)
+	if err != nil {
+		return fmt.Errorf("list gateways: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, g := range all {
+		c.peer(g).check = c.now()
+	}
+	return nil
 }
 
 // peer returns the record of g; c.mu is held.
@@ -230,17 +226,18 @@ func (c *Commander) Queue(ctx context.Context, cmd fleet.Command, key, bodyHash 
 // the gateway decides, which is told until it has. It returns the command as
 // it stands then.
 func (c *Commander) Cancel(ctx context.Context, s fleet.Scope, id event.CommandID) (fleet.Command, error) {
-	c.moving.Lock()
-	defer c.moving.Unlock()
 	cmd, err := c.store.Command(ctx, s, id)
 	if err != nil || cmd.Status.Final() {
 		return cmd, err
 	}
-	if cmd.Status == event.StateQueued {
-		if _, err := c.store.MoveCommand(ctx, id, event.StateCancelled, "cancelled before it was sent", c.now()); err != nil {
-			return fleet.Command{}, err
-		}
-		return c.store.Command(ctx, s, id)
+	// The store moves it only if it was never sent: the command may leave at this
+	// very moment.
+	if _, err := c.store.MoveCommand(ctx, id, event.StateCancelled, "cancelled before it was sent", c.now()); err != nil {
+		return fleet.Command{}, err
+	}
+	cmd, err = c.store.Command(ctx, s, id)
+	if err != nil || cmd.Status.Final() {
+		return cmd, err
 	}
 	c.mu.Lock()
 	p := c.peer(cmd.Gateway)
@@ -409,8 +406,6 @@ func (c *Commander) lastSent(g event.GatewayID, id event.CommandID) time.Time {
 // crash in between would let the manager declare expired what a gateway
 // executed.
 func (c *Commander) send(ctx context.Context, cmd fleet.Command, now time.Time) error {
-	c.moving.Lock()
-	defer c.moving.Unlock()
 	again := cmd.Status == event.StateSent
 	if !again {
 		moved, err := c.store.MoveCommand(ctx, cmd.ID, event.StateSent, "", now)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -27,9 +26,9 @@ type content struct {
 
 // sections makes and remembers what gateways ought to have.
 type sections struct {
-	store Store
-	log   *slog.Logger
-	now   func() time.Time
+	store    Store
+	gateways Directory
+	now      func() time.Time
 
 	mu     sync.Mutex
 	tokens map[fleet.Tenant]*tokenSections
@@ -40,8 +39,8 @@ type tokenSections struct {
 	content map[string]content // the missing ones are to be made
 }
 
-func newSections(store Store, log *slog.Logger, now func() time.Time) *sections {
-	return &sections{store: store, log: log, now: now, tokens: map[fleet.Tenant]*tokenSections{}}
+func newSections(store Store, gateways Directory, now func() time.Time) *sections {
+	return &sections{store: store, gateways: gateways, now: now, tokens: map[fleet.Tenant]*tokenSections{}}
 }
 
 // forget makes a section be made anew when it is next needed.
@@ -56,7 +55,7 @@ func (s *sections) forget(t fleet.Tenant, section string) {
 // of returns every section that g ought to have. An empty tokens section is one
 // too, or a gateway would keep a token that was deleted.
 func (s *sections) of(ctx context.Context, g event.GatewayID) (map[string]content, error) {
-	gateway, err := s.store.Gateway(ctx, fleet.Scope{}, g)
+	gateway, err := s.gateways.Owned(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +185,7 @@ func (c *Commander) sendChanged(ctx context.Context, changes []change) {
 	c.mu.Unlock()
 	slices.Sort(online)
 	for _, g := range online {
-		gateway, err := c.store.Gateway(ctx, fleet.Scope{}, g)
+		gateway, err := c.gateways.Owned(ctx, g)
 		if err != nil {
 			continue // knocking, or gone
 		}

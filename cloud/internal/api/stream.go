@@ -1,0 +1,217 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+const (
+	streamPart  = 500              // events read from the log at a time
+	streamWrite = 10 * time.Second // a listener that does not read for so long is cut
+	// streamPulse is how often a silent stream says that it lives. It looks into
+	// the log then too: another manager may have written.
+	streamPulse = 10 * time.Second
+)
+
+func (a *API) stream() {
+	type listen struct {
+		LastEventID string `header:"Last-Event-ID" pattern:"^[0-9]{1,18}$" doc:"The id of the last event that was received: what came after it is sent first. Without it the stream begins now."`
+	}
+	op := operation(fleet.RoleViewer, http.MethodGet, "/stream", "stream", "Listen to what happens", http.StatusServiceUnavailable)
+	op.Description = "Needs the role viewer or more. Server-sent events. `event` carries one event of the log, its position as id; " +
+		"`live` the newest power and state of what stands behind one gateway, and `gateway` that one came or went, both without id: " +
+		"they are never repeated. A listener that does not read is cut; it resumes with Last-Event-ID."
+	reg := a.huma.OpenAPI().Components.Schemas
+	var kinds []*huma.Schema
+	for _, k := range []struct {
+		name string
+		data any
+	}{{"event", fleet.Entry{}}, {"live", LiveMessage{}}, {"gateway", GatewayMessage{}}} {
+		kinds = append(kinds, &huma.Schema{
+			Type: huma.TypeObject, Title: k.name, Required: []string{"event", "data"},
+			Properties: map[string]*huma.Schema{
+				"id":    {Type: huma.TypeString, Description: "Only of event: its position."},
+				"event": {Type: huma.TypeString, Enum: []any{k.name}},
+				"data":  reg.Schema(reflect.TypeOf(k.data), true, k.name),
+			},
+		})
+	}
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "Messages, each as its fields stand in the stream; data is one line of JSON.",
+		Content: map[string]*huma.MediaType{"text/event-stream": {
+			Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{OneOf: kinds}},
+		}},
+	}}
+	register(a, op, func(ctx context.Context, who fleet.Access, in *listen) (*huma.StreamResponse, error) {
+		scope := scopeOf(who)
+		position, err := a.beginning(ctx, scope, in.LastEventID)
+		if err != nil {
+			return nil, err
+		}
+		listener, err := a.hub.join(ctx, scope)
+		if err != nil {
+			return nil, err
+		}
+		if listener == nil {
+			return nil, huma.Error503ServiceUnavailable("too many listen already, or the manager is stopping")
+		}
+		return &huma.StreamResponse{Body: func(hctx huma.Context) {
+			defer a.hub.leave(listener)
+			_, w := humago.Unwrap(hctx)
+			a.serve(hctx.Context(), w, listener, position)
+		}}, nil
+	})
+}
+
+// beginning is the position after which a stream begins.
+func (a *API) beginning(ctx context.Context, s fleet.Scope, last string) (int64, error) {
+	if last != "" {
+		return strconv.ParseInt(last, 10, 64)
+	}
+	newest, err := a.store.Events(ctx, s, fleet.EventFilter{}, fleet.Page{Limit: 1})
+	if err != nil || len(newest.Items) == 0 {
+		return 0, err
+	}
+	return newest.Items[0].Position, nil
+}
+
+// serve writes to one listener until it leaves, is cut or the hub ends.
+func (a *API) serve(ctx context.Context, w http.ResponseWriter, l *audience, position int64) {
+	control := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	pulse := time.NewTicker(streamPulse)
+	defer pulse.Stop()
+	out := &sseWriter{w: w}
+	for {
+		if err := control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+			a.log.Error("set deadline of a stream", "err", err)
+			return
+		}
+		next, err := a.tell(ctx, out, l.scope, position)
+		if err != nil {
+			if ctx.Err() == nil {
+				a.log.Error("read the log for a stream", "err", err)
+			}
+			return
+		}
+		position = next
+		gateways, live := l.take()
+		for _, m := range gateways {
+			out.message("", "gateway", m)
+		}
+		for _, m := range live {
+			out.message("", "live", m)
+		}
+		if out.err == nil {
+			out.err = control.Flush()
+		}
+		if out.err != nil {
+			if ctx.Err() == nil {
+				a.hub.cut.Inc()
+				a.log.Info("stream cut: its listener does not read", "err", out.err)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.done:
+			return
+		case <-l.wake:
+		case <-pulse.C:
+			out.comment("here")
+		}
+	}
+}
+
+// tell writes what came into the log after position and returns the new one.
+func (a *API) tell(ctx context.Context, out *sseWriter, s fleet.Scope, position int64) (int64, error) {
+	write := func(entries []fleet.Entry) {
+		for i := range entries {
+			out.message(strconv.FormatInt(entries[i].Position, 10), "event", &entries[i])
+			position = entries[i].Position
+		}
+	}
+	if position == 0 {
+		entries, err := a.first(ctx, s)
+		if err != nil || len(entries) == 0 {
+			return 0, err
+		}
+		write(entries)
+	}
+	for out.err == nil {
+		l, err := a.store.Events(ctx, s, fleet.EventFilter{After: position}, fleet.Page{Limit: streamPart})
+		if err != nil {
+			return position, err
+		}
+		write(l.Items)
+		if len(l.Items) < streamPart {
+			break
+		}
+	}
+	return position, nil
+}
+
+// first returns the first entry of the log, or none: rising order needs a
+// position above 0 to begin after.
+func (a *API) first(ctx context.Context, s fleet.Scope) ([]fleet.Entry, error) {
+	p := fleet.Page{Limit: 1000}
+	var last []fleet.Entry
+	for {
+		l, err := a.store.Events(ctx, s, fleet.EventFilter{}, p)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(l.Items); n > 0 {
+			last = slices.Clone(l.Items[n-1:])
+		}
+		if l.Next == "" {
+			return last, nil
+		}
+		p.Cursor = l.Next
+	}
+}
+
+// sseWriter writes server-sent events and remembers the first error.
+type sseWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sseWriter) message(id, kind string, data any) {
+	if s.err != nil {
+		return
+	}
+	line, err := json.Marshal(data) // one line: JSON escapes line breaks
+	if err != nil {
+		s.err = fmt.Errorf("encode %s: %w", kind, err)
+		return
+	}
+	b := make([]byte, 0, len(line)+64)
+	if id != "" {
+		b = append(append(append(b, "id: "...), id...), '\n')
+	}
+	b = append(append(append(b, "event: "...), kind...), "\ndata: "...)
+	b = append(append(b, line...), "\n\n"...)
+	_, s.err = s.w.Write(b)
+}
+
+func (s *sseWriter) comment(text string) {
+	if s.err == nil {
+		_, s.err = io.WriteString(s.w, ": "+text+"\n\n")
+	}
+}
