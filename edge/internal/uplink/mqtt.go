@@ -11,7 +11,6 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"github.com/chargeyard/chargeyard/shared/event"
 )
@@ -19,7 +18,7 @@ import (
 const (
 	keepAlive  = 15 * time.Second
 	pingWait   = 10 * time.Second
-	writeWait  = 10 * time.Second // for one write to the socket
+	writeWait  = 10 * time.Second // for one write to the socket: no broker reads so slowly
 	goodbye    = 500 * time.Millisecond
 	sendQueue  = 128 // messages handed over and not written yet
 	notGranted = 0x80
@@ -42,6 +41,7 @@ type MQTT struct {
 	host string // host:port
 	name string // the host alone
 	tls  bool
+	wait time.Duration // for one write
 }
 
 // NewMQTT returns the transport to the broker at cfg.URL. It connects to nothing.
@@ -50,7 +50,7 @@ func NewMQTT(cfg MQTTConfig) (*MQTT, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mqtt url: %w", err)
 	}
-	t := &MQTT{cfg: cfg, name: u.Hostname()}
+	t := &MQTT{cfg: cfg, name: u.Hostname(), wait: writeWait}
 	port := ""
 	switch u.Scheme {
 	case "mqtt":
@@ -84,7 +84,7 @@ func (t *MQTT) Connect(ctx context.Context, will Message, receive func(topic str
 		SetStore(mqtt.NewMemoryStore()).
 		SetOrderMatters(true). // commands keep their order; receive does not block
 		SetKeepAlive(keepAlive).SetPingTimeout(pingWait).
-		SetConnectTimeout(timeout).SetWriteTimeout(writeWait).
+		SetConnectTimeout(timeout).SetWriteTimeout(t.wait).
 		SetBinaryWill(will.Topic, will.Payload, will.QoS, will.Retained).
 		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { receive(m.Topic(), m.Payload()) }).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.end(fmt.Errorf("connection lost: %w", err)) }).
@@ -95,14 +95,18 @@ func (t *MQTT) Connect(ctx context.Context, will Message, receive func(topic str
 	stop := context.AfterFunc(ctx, s.cut)
 	token := s.client.Connect()
 	<-token.Done()
-	if err := token.Error(); err != nil {
+	err := token.Error()
+	if code := s.refusal(); code != 0 { // err says the same, if the library knows the code
+		err = fmt.Errorf("the broker refused user %q: %s", t.cfg.Gateway, refusals(code))
+	}
+	if err != nil {
 		stop()
+		if token.Error() == nil { // the library believes that it is connected
+			s.Close()
+		}
 		s.cut()
 		if cause := context.Cause(ctx); cause != nil {
-			return nil, fmt.Errorf("%s: %w", t.host, cause)
-		}
-		if errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) || errors.Is(err, packets.ErrorRefusedNotAuthorised) {
-			return nil, fmt.Errorf("%s refused user %q: %w: check mqtt.password against what `gateway add` printed", t.host, t.cfg.Gateway, err)
+			err = cause
 		}
 		return nil, fmt.Errorf("%s: %w", t.host, err)
 	}
@@ -114,6 +118,22 @@ func (t *MQTT) Connect(ctx context.Context, will Message, receive func(topic str
 	return s, nil
 }
 
+// refusals explains the return code of a CONNACK: those of MQTT 3.1.1, and of
+// MQTT 5 what a broker may send by mistake.
+func refusals(code byte) string {
+	switch code {
+	case 4, 5, 134, 135:
+		return "unknown gateway or wrong password: compare mqtt.password with what `chargeyard-cloud gateway add` printed"
+	case 2, 133:
+		return "it does not take the gateway's id as client id"
+	case 3, 136, 137:
+		return "it is not available now"
+	case 1, 132:
+		return "it does not speak MQTT 3.1.1"
+	}
+	return fmt.Sprintf("return code %d", code)
+}
+
 // mqttSession is one connection and the client made for it.
 type mqttSession struct {
 	client  mqtt.Client
@@ -122,7 +142,7 @@ type mqttSession struct {
 	done    chan struct{} // closed when the connection is over
 
 	mu     sync.Mutex
-	conn   net.Conn // nil until dialled
+	conn   *socket // nil until dialled
 	ended  bool
 	closed bool // the connection is not to be used any more
 	err    error
@@ -160,16 +180,37 @@ func (s *mqttSession) dial(ctx context.Context, t *MQTT) (net.Conn, error) {
 	if s.closed {
 		return nil, errors.Join(errClosed, conn.Close())
 	}
-	s.conn = patient{conn}
+	s.conn = &socket{Conn: conn, wait: t.wait}
 	return s.conn, nil
 }
 
-// patient bounds each write: the library sets a deadline for some of its packets
-// only, and a broker that stopped reading would hold the others for ever.
-type patient struct{ net.Conn }
+// socket makes up for two weaknesses of the library. It bounds each write: the
+// library sets a deadline for some of its packets only, and a broker that stopped
+// reading would hold the others for ever. And it keeps the CONNACK: the library
+// takes a return code that it does not know for an acceptance, and some brokers
+// send those of MQTT 5.
+type socket struct {
+	net.Conn
+	wait  time.Duration
+	first [connackSize]byte // what the broker said first; written while connecting
+	read  int               // bytes of it
+}
 
-func (c patient) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+const connackSize = 4
+
+func (c *socket) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.read < connackSize {
+		c.read += copy(c.first[c.read:], b[:n])
+	}
+	return n, err
+}
+
+// refusal is the return code of the CONNACK; 0 accepts.
+func (c *socket) refusal() byte { return c.first[connackSize-1] }
+
+func (c *socket) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.wait)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)
@@ -183,6 +224,16 @@ func (s *mqttSession) cut() {
 	if s.conn != nil {
 		_ = s.conn.Close() // nothing hangs on how it ends
 	}
+}
+
+// refusal is the return code of the CONNACK, 0 if there was none.
+func (s *mqttSession) refusal() byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return 0
+	}
+	return s.conn.refusal()
 }
 
 // end notes the end of the connection; the first reason counts.
