@@ -1,0 +1,105 @@
+package ocpp
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
+)
+
+// maxStations is how many stations get labels of their own; what more do is
+// counted under "other", so that nobody fills the memory with made-up names.
+const maxStations = 5000
+
+// metrics is what the endpoint counts.
+type metrics struct {
+	connections prometheus.Gauge
+	handshakes  *prometheus.CounterVec
+	calls       *prometheus.CounterVec
+	durations   prometheus.Histogram
+	errors      *prometheus.CounterVec
+	sent        *prometheus.CounterVec
+	timeouts    prometheus.Counter
+	notKept     prometheus.Counter
+	quirks      *prometheus.CounterVec
+
+	mu       sync.Mutex
+	stations map[event.StationID]struct{} // that have labels
+	actions  sync.Map                     // action: its counter
+}
+
+func newMetrics() *metrics {
+	const ns, sub = "chargeyard", "edge_ocpp"
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, labels)
+	}
+	return &metrics{
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "connections", Help: "Stations connected now."}),
+		handshakes:  counters("handshakes_total", "Handshakes by their result.", "result"),
+		calls:       counters("calls_total", "Calls of stations that were answered.", "action"),
+		durations: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: ns, Subsystem: sub, Name: "call_seconds", Help: "From a call read to its answer written.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
+		}),
+		errors:   counters("errors_total", "Calls of stations that were answered with an error.", "code"),
+		sent:     counters("sent_total", "Calls sent to stations.", "action"),
+		timeouts: prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "timeouts_total", Help: "Calls to stations without answer in time."}),
+		notKept:  prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "not_kept_total", Help: "Messages left unanswered because they could not be made durable."}),
+		quirks: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: "edge", Name: "quirks_total",
+			Help: "Departures of stations from their protocol."}, []string{"station", "kind"}),
+		stations: map[event.StationID]struct{}{},
+	}
+}
+
+// Collectors returns the metrics of the endpoint, to be registered.
+func (s *Server) Collectors() []prometheus.Collector {
+	m := s.metrics
+	return []prometheus.Collector{m.connections, m.handshakes, m.calls, m.durations, m.errors, m.sent, m.timeouts, m.notKept, m.quirks}
+}
+
+func (m *metrics) handshake(result string) { m.handshakes.WithLabelValues(result).Inc() }
+
+// otherAction labels what a station made up.
+const otherAction = "other"
+
+func (m *metrics) answered(action string, took time.Duration) {
+	counter, ok := m.actions.Load(action)
+	if !ok {
+		counter, _ = m.actions.Load(otherAction)
+	}
+	counter.(prometheus.Counter).Inc()
+	m.durations.Observe(took.Seconds())
+}
+
+// know gives the actions of a dialect counters of their own.
+func (m *metrics) know(actions ...string) {
+	for _, action := range append(actions, otherAction) {
+		m.actions.Store(action, m.calls.WithLabelValues(action))
+	}
+}
+
+func (m *metrics) refused(code ocppj.ErrorCode) { m.errors.WithLabelValues(string(code)).Inc() }
+
+func (m *metrics) called(action string) {
+	if _, ok := m.actions.Load(action); !ok {
+		action = otherAction
+	}
+	m.sent.WithLabelValues(action).Inc()
+}
+
+func (m *metrics) deviated(id event.StationID, kind string) {
+	m.mu.Lock()
+	_, ok := m.stations[id]
+	if !ok && len(m.stations) < maxStations {
+		m.stations[id] = struct{}{}
+		ok = true
+	}
+	m.mu.Unlock()
+	if !ok {
+		id = otherAction
+	}
+	m.quirks.WithLabelValues(string(id), kind).Inc()
+}

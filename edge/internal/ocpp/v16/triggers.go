@@ -1,0 +1,71 @@
+package v16
+
+import (
+	"strconv"
+
+	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/shared/event"
+	"github.com/chargeyard/chargeyard/shared/ocpp16"
+)
+
+// triggers are the words of TriggerMessage and ExtendedTriggerMessage for what a
+// command asks for; empty where the message does not have it.
+var triggers = map[string]struct {
+	plain    ocpp16.MessageTrigger
+	extended ocpp16.ExtendedMessageTrigger
+}{
+	"boot":             {ocpp16.MessageTriggerBootNotification, ocpp16.ExtendedMessageTriggerBootNotification},
+	"heartbeat":        {ocpp16.MessageTriggerHeartbeat, ocpp16.ExtendedMessageTriggerHeartbeat},
+	"status":           {ocpp16.MessageTriggerStatusNotification, ocpp16.ExtendedMessageTriggerStatusNotification},
+	"meter":            {ocpp16.MessageTriggerMeterValues, ocpp16.ExtendedMessageTriggerMeterValues},
+	"firmware":         {ocpp16.MessageTriggerFirmwareStatusNotification, ocpp16.ExtendedMessageTriggerFirmwareStatusNotification},
+	"log":              {ocpp16.MessageTriggerDiagnosticsStatusNotification, ocpp16.ExtendedMessageTriggerLogStatusNotification},
+	"sign_certificate": {"", ocpp16.ExtendedMessageTriggerSignChargePointCertificate},
+}
+
+func (j *job) trigger(p *event.TriggerParams) (site.Outcome, error) {
+	words, ok := triggers[p.Message]
+	if !ok {
+		return rejected("message: expected boot, heartbeat, status, meter, firmware, log or sign_certificate, got %q", p.Message), nil
+	}
+	if words.plain == "" {
+		return j.triggerExtended(words.extended)
+	}
+	var answer ocpp16.TriggerMessageResponse
+	err := j.call(&ocpp16.TriggerMessageRequest{RequestedMessage: words.plain, ConnectorID: j.atOptional()}, &answer)
+	if err != nil && !lacking(err) {
+		return site.Outcome{}, err
+	}
+	if err == nil && verdictOf(string(answer.Status)) != notSupported {
+		return judge(string(answer.Status), event.StateAccepted), nil
+	}
+	// A charge point with the security extension may know it by the other message.
+	return j.triggerExtended(words.extended)
+}
+
+func (j *job) triggerExtended(word ocpp16.ExtendedMessageTrigger) (site.Outcome, error) {
+	var answer ocpp16.ExtendedTriggerMessageResponse
+	err := j.call(&ocpp16.ExtendedTriggerMessageRequest{RequestedMessage: word, ConnectorID: j.atOptional()}, &answer)
+	if err != nil {
+		return site.Outcome{}, err
+	}
+	return judge(string(answer.Status), event.StateAccepted), nil
+}
+
+// Refresh implements site.Device: it asks for a boot and for the status of every
+// connector. Charge points that cannot be asked are left alone.
+func (p *peer) Refresh() {
+	j := &job{peer: p, delivered: true}
+	p.c.Go(func() {
+		for _, word := range []ocpp16.MessageTrigger{ocpp16.MessageTriggerBootNotification, ocpp16.MessageTriggerStatusNotification} {
+			var answer ocpp16.TriggerMessageResponse
+			if err := j.call(&ocpp16.TriggerMessageRequest{RequestedMessage: word}, &answer); err != nil {
+				p.c.Log().Info("charge point cannot be asked for its state", "message", string(word), "err", err)
+				continue
+			}
+			if verdictOf(string(answer.Status)) != accepted {
+				p.c.Log().Info("charge point does not tell its state anew", "message", string(word), "answer", strconv.Quote(string(answer.Status)))
+			}
+		}
+	})
+}
