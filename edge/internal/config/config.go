@@ -1,0 +1,204 @@
+// Package config reads edge.yaml, the one file that a gateway is set up with.
+//
+// It starts from defaults, refuses keys that it does not know, and reports every
+// fault with its line: an installer mends the file once, not once per fault.
+// Environment variables override single keys.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+// Config is the whole file.
+type Config struct {
+	Gateway       event.GatewayID `yaml:"gateway"`  // also the MQTT user name and client id
+	DataDir       string          `yaml:"data_dir"` // holds events.db, samples.db and config/
+	Log           Log             `yaml:"log"`
+	MQTT          MQTT            `yaml:"mqtt"`
+	OCPP          OCPP            `yaml:"ocpp"`
+	Console       Console         `yaml:"console"`
+	Samples       Samples         `yaml:"samples"`
+	Limits        Limits          `yaml:"limits"`
+	Authorization Authorization   `yaml:"authorization"`
+	Stations      []Station       `yaml:"stations"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // auto (text on a terminal, JSON otherwise), text or json
+}
+
+// MQTT is the way to the manager.
+type MQTT struct {
+	URL      string `yaml:"url"` // mqtt:// or mqtts://
+	Password string `yaml:"password"`
+	CAFile   string `yaml:"ca_file"` // PEM; absent: the system's roots
+}
+
+// OCPP is the endpoint for charging stations.
+type OCPP struct {
+	Listen              string        `yaml:"listen"`
+	UnknownStations     string        `yaml:"unknown_stations"` // accept or refuse
+	AssumeProtocol      string        `yaml:"assume_protocol"`  // for stations that name none
+	Ping                time.Duration `yaml:"ping"`             // between our pings; 0: none
+	ReadDeadlineMinimum time.Duration `yaml:"read_deadline_minimum"`
+	FrameLimit          Bytes         `yaml:"frame_limit"`
+	Heartbeat           time.Duration `yaml:"heartbeat"`     // told to stations at their boot
+	Timeout             time.Duration `yaml:"timeout"`       // of a station's answer
+	TimeoutsToClose     int           `yaml:"timeouts"`      // unanswered calls in a row after which the connection is closed
+	BootWait            time.Duration `yaml:"boot_wait"`     // before a silent station is sent anything
+	RefreshAfter        time.Duration `yaml:"refresh_after"` // before a station that told no status is asked for it
+}
+
+// Console is the local page with health and metrics.
+type Console struct {
+	Listen string `yaml:"listen"` // empty: none
+}
+
+// Samples says how meter samples are kept.
+type Samples struct {
+	Flush time.Duration `yaml:"flush"` // how long a sample may wait for the disk; 0: not at all
+}
+
+// Limits bounds what the gateway keeps on its disk.
+type Limits struct {
+	Events  Bytes `yaml:"events"`  // of events.db
+	Samples Bytes `yaml:"samples"` // of samples.db, above which samples thin out
+	Ballast Bytes `yaml:"ballast"` // kept to be given free when the disk is full
+}
+
+// Authorization says who may charge while the manager is out of reach.
+type Authorization struct {
+	Offline string        `yaml:"offline"` // known, all or none
+	Ask     time.Duration `yaml:"ask"`     // for the manager's answer about an unknown token
+	Cache   time.Duration `yaml:"cache"`   // how long that answer is remembered
+}
+
+// Station is one charging station that is known by name.
+type Station struct {
+	Identity       event.StationID   `yaml:"identity"`
+	Aliases        []event.StationID `yaml:"aliases"`           // other names that it connects with
+	PasswordHash   string            `yaml:"password_hash"`     // of `chargeyard-edge hash`; absent: no password
+	AssumeProtocol string            `yaml:"assume_protocol"`   // when it names none in the handshake
+	Timeout        time.Duration     `yaml:"timeout"`           // of its answers; 0: ocpp.timeout
+	Connectors     []Connector       `yaml:"connectors"`        // where they are not EVSE n, connector 1
+	MinimumA       float64           `yaml:"minimum_current_a"` // it ends sessions when held below this
+	Ping           *bool             `yaml:"ping"`              // false: it cannot take pings
+}
+
+// Connector says at which EVSE an OCPP 1.6 connector stands, where two of them
+// share one.
+type Connector struct {
+	Number    int `yaml:"number"`    // as OCPP 1.6 counts them
+	EVSE      int `yaml:"evse"`      // from 1
+	Connector int `yaml:"connector"` // of that EVSE, from 1
+}
+
+// Default returns what holds where the file says nothing. It names no gateway.
+func Default() Config {
+	return Config{
+		DataDir: "./data/edge",
+		Log:     Log{Level: "info", Format: "auto"},
+		OCPP: OCPP{
+			Listen:              ":8887",
+			UnknownStations:     "refuse",
+			Ping:                45 * time.Second,
+			ReadDeadlineMinimum: 10 * time.Minute,
+			FrameLimit:          1 << 20,
+			Heartbeat:           5 * time.Minute,
+			Timeout:             30 * time.Second,
+			TimeoutsToClose:     3,
+			BootWait:            30 * time.Second,
+			RefreshAfter:        30 * time.Second,
+		},
+		Console:       Console{Listen: "127.0.0.1:8880"},
+		Samples:       Samples{Flush: 10 * time.Second},
+		Limits:        Limits{Events: 1 << 30, Samples: 512 << 20, Ballast: 8 << 20},
+		Authorization: Authorization{Offline: "known", Ask: 3 * time.Second, Cache: 24 * time.Hour},
+	}
+}
+
+// Fault is one thing wrong with a configuration.
+type Fault struct {
+	Line int    // in the file; 0: none
+	Key  string // ocpp.listen, or the name of an environment variable; may be empty
+	Text string // what was expected and what came
+}
+
+// String returns "line 4: ocpp.listen: expected …".
+func (f Fault) String() string {
+	var s strings.Builder
+	if f.Line > 0 {
+		fmt.Fprintf(&s, "line %d: ", f.Line)
+	}
+	if f.Key != "" {
+		s.WriteString(f.Key + ": ")
+	}
+	s.WriteString(f.Text)
+	return s.String()
+}
+
+// Faults is the error of a file with anything wrong, in the order of its lines.
+type Faults []Fault
+
+// Error lists all of them, one a line.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i := range f {
+		lines[i] = f[i].String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ErrNoFile says that there is no configuration, and how to make one.
+var ErrNoFile = errors.New("there is no configuration")
+
+// Load reads the file at path and applies the environment (NAME=value, as
+// os.Environ returns it). The error is ErrNoFile, Faults, or that of reading.
+func Load(path string, environ []string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Config{}, fmt.Errorf("%w at %s: make one with `chargeyard-edge init --config %s`", ErrNoFile, path, path)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(text, environ)
+}
+
+// Parse reads the text of a configuration and applies the environment. The error
+// is Faults.
+func Parse(text []byte, environ []string) (Config, error) {
+	c := Default()
+	faults := decode(text, &c)
+	faults = append(faults, override(&c, environ)...)
+	faults = append(faults, check(&c, text)...)
+	if len(faults) > 0 {
+		return Config{}, sortFaults(faults)
+	}
+	return c, nil
+}
+
+// Bytes is a size. In YAML it is a number of bytes, or one with a unit: 512KiB,
+// 64 MiB, 2GiB.
+type Bytes int64
+
+// UnmarshalYAML reads a size.
+func (b *Bytes) UnmarshalYAML(n *yaml.Node) error {
+	size, err := parseBytes(n.Value)
+	if err != nil || n.Kind != yaml.ScalarNode {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: expected a size such as 64MiB, got %q", n.Line, n.Value)}}
+	}
+	*b = size
+	return nil
+}
