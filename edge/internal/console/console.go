@@ -1,0 +1,215 @@
+// Package console is the gateway's own small web site, for whoever stands beside
+// the box: is it well, what does it count, which stations does it see. It works
+// without the manager and changes nothing.
+package console
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+// Config says where the console listens and whom it belongs to.
+type Config struct {
+	Listen  string // empty: nowhere
+	Gateway event.GatewayID
+	Version string
+}
+
+// Check is one thing that has to be right for the gateway to be well.
+type Check struct {
+	Name string
+	Fine func() error
+}
+
+// Fact is one line about the gateway for the page: "manager: reachable".
+type Fact struct {
+	Name  string
+	Value func() string
+}
+
+// Sources is what the console shows.
+type Sources struct {
+	Checks     []Check
+	Facts      []Fact
+	Stations   func() []site.StationInfo
+	Collectors []prometheus.Collector
+}
+
+// Console serves the page, /healthz and /metrics.
+type Console struct {
+	cfg      Config
+	sources  Sources
+	registry *prometheus.Registry
+	log      *slog.Logger
+}
+
+// New returns a Console; it opens nothing. The error is that of metrics that
+// contradict each other.
+func New(cfg Config, sources Sources, log *slog.Logger) (*Console, error) {
+	registry := prometheus.NewRegistry()
+	own := []prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}
+	for _, c := range append(own, sources.Collectors...) {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return &Console{cfg: cfg, sources: sources, registry: registry, log: log}, nil
+}
+
+// Run serves until ctx ends.
+func (c *Console) Run(ctx context.Context) error {
+	if c.cfg.Listen == "" {
+		<-ctx.Done()
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for the console: %w", err)
+	}
+	web := &http.Server{
+		Handler:           c.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
+	c.log.Info("console", "address", "http://"+listener.Addr().String()+"/")
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve the console: %w", err)
+	case <-ctx.Done():
+	}
+	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := web.Shutdown(short); err != nil {
+		err = web.Close()
+		c.log.Debug("console cut off", "err", err)
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the console: %w", err)
+	}
+	return nil
+}
+
+// Handler returns the console's pages.
+func (c *Console) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", c.page)
+	mux.HandleFunc("GET /healthz", c.health)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// health answers 200 when everything is fine, 503 otherwise; the body says what
+// is wrong. A manager out of reach is no illness of the gateway.
+func (c *Console) health(w http.ResponseWriter, _ *http.Request) {
+	answer := struct {
+		Status  string            `json:"status"`
+		Gateway event.GatewayID   `json:"gateway"`
+		Version string            `json:"version"`
+		Wrong   map[string]string `json:"wrong,omitempty"`
+		Facts   map[string]string `json:"facts,omitempty"`
+	}{Status: "ok", Gateway: c.cfg.Gateway, Version: c.cfg.Version, Facts: map[string]string{}}
+	status := http.StatusOK
+	for _, check := range c.sources.Checks {
+		if err := check.Fine(); err != nil {
+			if answer.Wrong == nil {
+				answer.Wrong = map[string]string{}
+			}
+			answer.Wrong[check.Name] = err.Error()
+			answer.Status, status = "unwell", http.StatusServiceUnavailable
+		}
+	}
+	for _, fact := range c.sources.Facts {
+		answer.Facts[fact.Name] = fact.Value()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		c.log.Debug("health answer cut off", "err", err)
+	}
+}
+
+const style = `body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .8em .3em 0;border-bottom:1px solid #ddd;vertical-align:top}
+.bad{color:#b00}.dim{color:#777}h1{font-size:1.4em}`
+
+// page shows the gateway and its stations as they are now.
+func (c *Console) page(w http.ResponseWriter, _ *http.Request) {
+	var b strings.Builder
+	e := html.EscapeString
+	fmt.Fprintf(&b, "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"+
+		"<meta http-equiv=refresh content=5><title>%s</title><style>%s</style><h1>Gateway %s <span class=dim>%s</span></h1><table>",
+		e(string(c.cfg.Gateway)), style, e(string(c.cfg.Gateway)), e(c.cfg.Version))
+	for _, check := range c.sources.Checks {
+		if err := check.Fine(); err != nil {
+			fmt.Fprintf(&b, "<tr><th>%s<td class=bad>%s", e(check.Name), e(err.Error()))
+		}
+	}
+	for _, fact := range c.sources.Facts {
+		fmt.Fprintf(&b, "<tr><th>%s<td>%s", e(fact.Name), e(fact.Value()))
+	}
+	b.WriteString("</table><h2>Stations</h2><table><tr><th>Station<th>Link<th>Model<th>Heard<th>Connectors")
+	stations := c.sources.Stations()
+	slices.SortFunc(stations, func(a, b site.StationInfo) int { return cmp.Compare(a.ID, b.ID) })
+	for i := range stations {
+		writeStation(&b, &stations[i])
+	}
+	if len(stations) == 0 {
+		b.WriteString("<tr><td colspan=5 class=dim>None has connected yet.")
+	}
+	b.WriteString("</table><p class=dim><a href=/metrics>metrics</a> · <a href=/healthz>health</a></html>\n")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if _, err := w.Write([]byte(b.String())); err != nil {
+		c.log.Debug("page cut off", "err", err)
+	}
+}
+
+func writeStation(b *strings.Builder, s *site.StationInfo) {
+	e := html.EscapeString
+	link, heard := "<span class=bad>away</span>", "never"
+	if s.Connected {
+		link = e(s.Protocol + " from " + s.Remote)
+	}
+	if !s.Heard.IsZero() {
+		heard = s.Heard.Format(time.DateTime)
+	}
+	fmt.Fprintf(b, "<tr><td>%s<td>%s<td>%s<td>%s<td>", e(string(s.ID)), link,
+		e(strings.TrimSpace(s.Boot.Vendor+" "+s.Boot.Model+" "+s.Boot.Firmware)), heard)
+	slices.SortFunc(s.Connectors, func(a, b site.LiveConnector) int {
+		return cmp.Or(cmp.Compare(a.EVSE, b.EVSE), cmp.Compare(a.Connector, b.Connector))
+	})
+	for _, k := range s.Connectors {
+		fmt.Fprintf(b, "%d.%d %s", k.EVSE, k.Connector, e(string(k.Status)))
+		if k.PowerW != nil {
+			fmt.Fprintf(b, ", %.1f kW", *k.PowerW/1000)
+		}
+		if k.EnergyWh != nil {
+			fmt.Fprintf(b, ", %.2f kWh", float64(*k.EnergyWh)/1000)
+		}
+		b.WriteString("<br>")
+	}
+}
