@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chargeyard/chargeyard/edge/internal/clock"
+	"github.com/chargeyard/chargeyard/edge/internal/config"
+	"github.com/chargeyard/chargeyard/edge/internal/console"
+	"github.com/chargeyard/chargeyard/edge/internal/desired"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v16"
+	"github.com/chargeyard/chargeyard/edge/internal/outbox"
+	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/edge/internal/uplink"
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+// stopWithin is how long the gateway may take to finish what is in flight.
+const stopWithin = 10 * time.Second
+
+// errRestart ends a run that the manager ordered to begin anew.
+var errRestart = errors.New("restart")
+
+// runCommand serves the site until a signal comes, or a fault that no waiting
+// mends.
+func runCommand(path string, problems io.Writer) error {
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	log := newLogger(cfg.Log, problems).With("gateway", string(cfg.Gateway))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	err = run(ctx, cfg, log)
+	if errors.Is(err, errRestart) {
+		stop()
+		return again()
+	}
+	return err
+}
+
+// again becomes a new process of the same program.
+func again() error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start again: %w", err)
+	}
+	return fmt.Errorf("start again: %w", syscall.Exec(program, os.Args, os.Environ()))
+}
+
+// newLogger writes text to a terminal and JSON to everything else.
+func newLogger(cfg config.Log, to io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil { // checked by config
+		level = slog.LevelInfo
+	}
+	options := &slog.HandlerOptions{Level: level}
+	text := cfg.Format == "text"
+	if f, ok := to.(*os.File); ok && cfg.Format == "auto" {
+		info, err := f.Stat()
+		text = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	if text {
+		return slog.New(slog.NewTextHandler(to, options))
+	}
+	return slog.New(slog.NewJSONHandler(to, options))
+}
+
+// gateway is everything that runs, wired.
+type gateway struct {
+	cfg     config.Config
+	log     *slog.Logger
+	clock   *clock.Clock
+	outbox  *outbox.Outbox
+	uplink  *uplink.Uplink
+	site    *site.Site
+	desired *desired.Store
+	server  *ocpp.Server
+	console *console.Console
+	self    *self
+}
+
+// run serves the site until ctx ends. It returns errRestart when the manager
+// wants the process to begin anew.
+func run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
+	boot := uuid.NewString()
+	floor, err := time.Parse(time.RFC3339, built)
+	if err != nil {
+		return fmt.Errorf("build time: %w", err)
+	}
+	g := &gateway{cfg: cfg, log: log, clock: clock.New(boot, floor, log)}
+	g.clock.Raise(outbox.Newest(cfg.DataDir))
+	g.outbox, err = outbox.Open(outbox.Config{
+		Dir: cfg.DataDir, Gateway: cfg.Gateway, Boot: boot, SamplesFlush: cfg.Samples.Flush,
+		EventsBytes: int64(cfg.Limits.Events), SamplesBytes: int64(cfg.Limits.Samples), BallastBytes: ballast(cfg.Limits.Ballast),
+	}, g.clock, log)
+	if err != nil {
+		return err
+	}
+	defer func() { // after everything that commits has ended
+		err = errors.Join(err, g.outbox.Close())
+	}()
+	if err := g.wire(boot); err != nil {
+		return err
+	}
+	if err := g.announce(ctx, boot); err != nil {
+		log.Error("start of the gateway not recorded", "err", err) // a full disk is no reason not to start
+	}
+	g.desired.Load(ctx)
+	return g.serve(ctx)
+}
+
+// ballast says "none" in the outbox's words.
+func ballast(b config.Bytes) int64 {
+	if b == 0 {
+		return -1
+	}
+	return int64(b)
+}
+
+// wire makes everything, top to bottom. Nothing runs yet.
+func (g *gateway) wire(boot string) error {
+	cfg, log := g.cfg, g.log
+	transport, err := uplink.NewMQTT(uplink.MQTTConfig{
+		URL: cfg.MQTT.URL, Gateway: cfg.Gateway, Password: cfg.MQTT.Password, CAFile: cfg.MQTT.CAFile, Clock: g.clock,
+	})
+	if err != nil {
+		return fmt.Errorf("mqtt: %w", err)
+	}
+	lanes := map[event.Lane]uplink.Lane{}
+	for _, l := range event.Lanes {
+		lanes[l] = g.outbox.Lane(l)
+	}
+	g.uplink = uplink.New(uplink.Config{Gateway: cfg.Gateway, Version: version, Boot: boot}, lanes, transport, g.clock, log)
+	g.self = newSelf(log)
+	g.site, err = site.New(siteConfig(cfg, g.self), g.outbox, g.clock, g.uplink, g.outbox.Restored(), log)
+	if err != nil {
+		return err
+	}
+	g.self.station = g.site.Station("")
+	g.desired = desired.New(filepath.Join(cfg.DataDir, "config", "desired"), g.outbox, g.clock, g.site, log)
+	g.server, err = ocpp.New(serverConfig(cfg), g.site, g.clock, log, v16.New())
+	if err != nil {
+		return err
+	}
+	g.console, err = console.New(console.Config{Listen: cfg.Console.Listen, Gateway: cfg.Gateway, Version: version}, g.sources(), log)
+	return err
+}
+
+func siteConfig(cfg config.Config, self site.Device) site.Config {
+	c := site.Config{
+		Heartbeat: cfg.OCPP.Heartbeat, Offline: site.OfflinePolicy(cfg.Authorization.Offline),
+		Ask: cfg.Authorization.Ask, Cache: cfg.Authorization.Cache, RefreshAfter: cfg.OCPP.RefreshAfter, Self: self,
+	}
+	for _, s := range cfg.Stations {
+		c.Stations = append(c.Stations, site.Admission{Station: s.Identity, PasswordHash: s.PasswordHash})
+	}
+	return c
+}
+
+func serverConfig(cfg config.Config) ocpp.Config {
+	c := ocpp.Config{
+		Listen: cfg.OCPP.Listen, AcceptUnknown: cfg.OCPP.UnknownStations == "accept", AssumeProtocol: cfg.OCPP.AssumeProtocol,
+		Ping: cfg.OCPP.Ping, ReadDeadlineMinimum: cfg.OCPP.ReadDeadlineMinimum, FrameLimit: int64(cfg.OCPP.FrameLimit),
+		Heartbeat: cfg.OCPP.Heartbeat, Timeout: cfg.OCPP.Timeout, TimeoutsToClose: cfg.OCPP.TimeoutsToClose,
+		BootWait: cfg.OCPP.BootWait, Stations: map[event.StationID]ocpp.Station{}, Aliases: map[event.StationID]event.StationID{},
+	}
+	for _, s := range cfg.Stations {
+		station := ocpp.Station{
+			Identity: s.Identity, AssumeProtocol: s.AssumeProtocol, Timeout: s.Timeout, NoPing: s.Ping != nil && !*s.Ping,
+			MinimumA: s.MinimumA,
+		}
+		for _, k := range s.Connectors {
+			station.Connectors = append(station.Connectors, ocpp.Connector{Number: k.Number, EVSE: k.EVSE, Connector: k.Connector})
+		}
+		c.Stations[s.Identity] = station
+		for _, alias := range s.Aliases {
+			c.Aliases[alias] = s.Identity
+		}
+	}
+	return c
+}
+
+// announce records the start.
+func (g *gateway) announce(ctx context.Context, boot string) error {
+	return g.record(ctx, &event.GatewayStarted{Version: version, Boot: boot, OS: runtime.GOOS, Arch: runtime.GOARCH})
+}
+
+// record commits an event of the gateway itself.
+func (g *gateway) record(ctx context.Context, p event.Payload) error {
+	now := g.clock.Stamp()
+	return g.outbox.Commit(ctx, site.Change{Events: []event.Draft{
+		{Time: now.Time, Recorded: now.Time, Boot: now.Boot, Clock: now.Clock, Data: p},
+	}})
+}
+
+// serve runs everything until ctx ends; then each layer ends after the one that
+// leans on it: stations first, then the site, then the way to disk and manager.
+func (g *gateway) serve(ctx context.Context) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	g.self.restart = func() { end(errRestart) }
+
+	group, failed := errgroup.WithContext(ctx)
+	siteCtx, endSite := context.WithCancel(context.WithoutCancel(ctx))
+	defer endSite()
+	lowCtx, endLow := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLow()
+	group.Go(func() error {
+		defer endSite()
+		return g.server.Run(failed)
+	})
+	group.Go(func() error { return g.console.Run(failed) })
+	group.Go(func() error {
+		defer endLow()
+		return g.site.Run(siteCtx)
+	})
+	group.Go(func() error { return g.uplink.Run(lowCtx, g.site, g.desired) })
+	group.Go(func() error { return g.outbox.Run(lowCtx) })
+	group.Go(func() error {
+		return g.clock.Run(lowCtx, func(ctx context.Context, c event.GatewayClock) error { return g.record(ctx, &c) })
+	})
+	group.Go(func() error {
+		if g.server.Address(failed) != nil {
+			g.notify("READY=1")
+		}
+		<-failed.Done()
+		g.notify("STOPPING=1")
+		g.log.Info("stopping", "within", stopWithin)
+		return nil
+	})
+	finished := make(chan error, 1)
+	go func() { finished <- group.Wait() }()
+	select {
+	case err := <-finished:
+		return errors.Join(err, restarting(ctx))
+	case <-failed.Done():
+	}
+	select {
+	case err := <-finished:
+		return errors.Join(err, restarting(ctx))
+	case <-time.After(stopWithin - time.Second):
+		return fmt.Errorf("not everything ended within %v", stopWithin)
+	}
+}
+
+func restarting(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), errRestart) {
+		return errRestart
+	}
+	return nil
+}
+
+func (g *gateway) notify(state string) {
+	if err := notify(state); err != nil {
+		g.log.Warn("service manager not told", "state", state, "err", err)
+	}
+}
