@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,7 +77,7 @@ type fakeSession struct {
 	done    chan struct{}
 	once    sync.Once
 	filters []string
-	ready   bool // welcomed at least once
+	ready   atomic.Bool // welcomed at least once
 }
 
 var errCut = errors.New("cut")
@@ -212,7 +213,7 @@ func (f *far) hello(s *fakeSession, payload []byte) verdict {
 		return v
 	}
 	answer := func() {
-		s.ready = true
+		s.ready.Store(true)
 		s.say(wire.KindWelcome, "", w)
 	}
 	if v.delay > 0 {
@@ -236,7 +237,7 @@ func (f *far) up(s *fakeSession, lane event.Lane, payload []byte) verdict {
 		}
 	}
 	first, last := ids[0], ids[len(ids)-1]
-	if !s.ready {
+	if !s.ready.Load() {
 		f.breaks("batch %s before the welcome", first)
 	}
 	var v verdict

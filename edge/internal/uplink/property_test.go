@@ -83,13 +83,14 @@ func storm(t *testing.T, r *rand.Rand, perBatch, trouble, streams int) string {
 	}
 	w.start(t)
 	total := 0
+	roll := func(n int) int { return look(w.far, func() int { return r.IntN(n) }) } // the hooks roll too
 	for s := range streams {
-		for range 1 + r.IntN(6) {
-			n := 1 + r.IntN(9)
+		for range 1 + roll(6) {
+			n := 1 + roll(9)
 			total += n
 			w.events.add(fmt.Sprintf("s%d", s), n)
-			w.samples.add("m", r.IntN(3))
-			time.Sleep(time.Duration(r.IntN(20000)) * time.Millisecond)
+			w.samples.add("m", roll(3))
+			time.Sleep(time.Duration(roll(20000)) * time.Millisecond)
 		}
 	}
 	time.Sleep(10 * time.Minute)
