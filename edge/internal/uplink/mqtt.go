@@ -72,8 +72,8 @@ func NewMQTT(cfg MQTTConfig) (*MQTT, error) {
 func (t *MQTT) Connect(ctx context.Context, will Message, receive func(topic string, payload []byte)) (Session, error) {
 	s := &mqttSession{queue: make(chan publication, sendQueue), done: make(chan struct{})}
 	timeout := connectWait
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = max(time.Until(deadline), time.Millisecond)
+	if deadline, ok := ctx.Deadline(); ok { // a little more, so that it is ctx that ends the attempt
+		timeout = max(time.Until(deadline), 0) + time.Second
 	}
 	o := mqtt.NewClientOptions().
 		AddBroker("tcp://"+t.host).
