@@ -516,7 +516,7 @@ func (st *Station) moveOn(c *command, m move, reason string, result json.RawMess
 		}
 		return
 	}
-	if m.phase == before {
+	if m.phase == before && !m.look {
 		return
 	}
 	change := Change{Events: []event.Draft{st.commandEvent(c)}}
@@ -597,6 +597,8 @@ func (st *Station) watchCommands(now time.Time) {
 		case c.phase == phaseAccepted && st.held(c):
 			st.watch(c)
 			continue
+		case c.look && st.device == nil:
+			reason = join(c.reason, "the station did not come back in time to be looked at")
 		default:
 			reason = notSeen(c)
 		}

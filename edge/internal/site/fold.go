@@ -122,11 +122,75 @@ func (st *Station) tellFolds(now time.Time, everything bool) {
 	st.folds = keep
 }
 
+// linkBurst is how many connections and ends become events of their own in a
+// minute.
+const linkBurst = 10
+
+// linkFold folds what a station that keeps connecting says by that: two kinds of
+// events whose order tells which holds.
+type linkFold struct {
+	until time.Time // monotonic: end of the minute
+	seen  int
+	more  int                        // ends not yet told
+	down  *event.StationDisconnected // the newest of them
+	up    bool                       // a connection was not told
+}
+
+// quiet tells whether this minute has heard enough.
+func (l *linkFold) quiet(now time.Time, minute time.Duration) bool {
+	if l.more == 0 && !l.up && now.After(l.until) {
+		l.seen, l.until = 0, now.Add(minute)
+	}
+	return l.seen >= linkBurst
+}
+
+// came notes a connection, or anything that was told.
+func (l *linkFold) came(quiet bool) {
+	if quiet {
+		l.up = true
+	} else {
+		l.seen++
+	}
+}
+
+// went notes an end that was not told.
+func (l *linkFold) went(d *event.StationDisconnected) {
+	l.more++
+	l.down = d
+}
+
+// tellLink makes one event of the ends of a minute and, if the station is
+// connected now, one of that.
+func (st *Station) tellLink(now time.Time, everything bool) {
+	l := &st.link
+	if l.more == 0 && !l.up || !everything && now.Before(l.until) {
+		return
+	}
+	stamp := st.site.clock.Stamp()
+	var c Change
+	if l.more > 0 {
+		d := *l.down
+		if l.more > 1 {
+			d.Count = l.more
+		}
+		c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, &d))
+	}
+	if st.device != nil {
+		c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, st.info.event()))
+	}
+	if len(c.Events) > 0 {
+		if err := st.commit(c); err != nil {
+			st.logger().Warn("connections not kept, trying again", "err", err)
+			st.wake(now.Add(retryAfter))
+			return
+		}
+	}
+	l.more, l.up, l.down, l.until = 0, false, nil, now.Add(st.site.cfg.Fold)
+}
+
 // setCount writes how many repeats an event stands for.
 func setCount(p event.Payload, n int) {
 	switch d := p.(type) {
-	case *event.StationDisconnected:
-		d.Count = n
 	case *event.StationBooted:
 		d.Count = n
 	case *event.StationStatus:

@@ -51,8 +51,9 @@ type liveBook struct {
 
 type liveEntry struct {
 	LiveConnector
-	begin int64 // register at the begin of the session
-	known bool  // begin is known
+	begin int64     // register at the begin of the session
+	known bool      // begin is known
+	meter time.Time // of the newest sample
 }
 
 // entry needs b.mu.
@@ -119,10 +120,13 @@ func (st *Station) showMeter(at event.Address, s *session, samples []event.Sampl
 	st.show(at.EVSE, at.Connector, func(e *liveEntry) {
 		for i := range samples {
 			v := &samples[i]
-			if v.Time.Before(e.AsOf) {
+			if v.Time.Before(e.meter) {
 				continue
 			}
-			e.AsOf = v.Time
+			e.meter = v.Time
+			if v.Time.After(e.AsOf) {
+				e.AsOf = v.Time
+			}
 			if v.PowerW != nil {
 				e.PowerW = v.PowerW
 			}
@@ -130,8 +134,9 @@ func (st *Station) showMeter(at event.Address, s *session, samples []event.Sampl
 				e.SoCPercent = v.SoCPercent
 			}
 			if v.EnergyWh != nil && e.known && s != nil {
-				gained := *v.EnergyWh - e.begin
-				e.EnergyWh = &gained
+				if gained := *v.EnergyWh - e.begin; gained >= 0 {
+					e.EnergyWh = &gained
+				}
 			}
 		}
 	})

@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,19 +39,19 @@ func (st *Station) Meter(r MeterReport) error {
 			at = st.at(r.EVSE, r.Connector)
 		}
 	}
-	place := st.learnConnectorAt(at)
+	place := st.register(at.EVSE, at.Connector)
 
 	// What must not wait becomes events; nothing is remembered before it is kept.
 	var c Change
 	next := follow(s, place)
+	again := s != nil && next.repeats(samples)
 	for i := range samples {
 		v := &samples[i]
 		urgent := mustNotWait(v)
 		first := next.hear(v)
-		if !urgent && !first {
-			continue
+		if urgent && !again || first {
+			c.Events = append(c.Events, st.reading(s, at, stamp, v, urgent, next.flags))
 		}
-		c.Events = append(c.Events, st.reading(s, at, stamp, v, urgent, next.flags))
 	}
 	if s != nil && next.flags&^s.flags != 0 && len(c.Events) == 0 {
 		c.Events = append(c.Events, draft(stamp, at, stamp.Time, &event.SessionUpdated{
@@ -64,7 +65,7 @@ func (st *Station) Meter(r MeterReport) error {
 	hits := st.effects(f)
 	st.addEffects(&c, hits, stamp)
 	if len(c.Events) > 0 {
-		if s != nil && s.end == running {
+		if s != nil {
 			c.Put = append(c.Put, st.sessionRecord(next.session(s)))
 		}
 		if err := st.commit(c); err != nil {
@@ -186,42 +187,89 @@ func (st *Station) recover(r *MeterReport, transaction string, samples []event.S
 	return s, nil
 }
 
-// learnConnectorAt remembers registers of a place outside the topology: values
-// do not make a connector.
-func (st *Station) learnConnectorAt(at event.Address) *connector {
-	return st.connector(at.EVSE, at.Connector)
+// register is the newest reading of one meter of the station. Values do not make
+// a connector: a meter is known by where it speaks from.
+type register struct {
+	evse, connector int
+	known           bool
+	wh              int64
+	quarter         int64 // of an hour, since 1970, of the last one that became an event
+}
+
+// register returns the meter of a place, nil when the station has too many.
+func (st *Station) register(evse, connector int) *register {
+	for i := range st.registers {
+		if r := &st.registers[i]; r.evse == evse && r.connector == connector {
+			return r
+		}
+	}
+	if len(st.registers) >= maxConnectors {
+		return nil
+	}
+	st.registers = append(st.registers, register{evse: evse, connector: connector})
+	return &st.registers[len(st.registers)-1]
+}
+
+func (st *Station) noteRegister(evse, connector int, wh int64) {
+	if r := st.register(evse, connector); r != nil {
+		r.wh, r.known = wh, true
+	}
 }
 
 // following is what registers do to a session and its place, until it is kept.
 type following struct {
-	running    bool
-	begun      bool
-	start      *int64
-	signed     bool
-	register   *int64
-	at         time.Time
-	gained     int64
-	regressed  bool
-	quarter    int64
-	flags      flagSet
-	placeKnown bool
-	placeWh    int64
-	placeHas   bool
-	placeQ     int64
+	running   bool
+	start     *int64
+	signed    bool
+	register  *int64
+	at        time.Time
+	gained    int64
+	regressed bool
+	quarter   int64
+	reading   uint64
+	flags     flagSet
+	meter     register
 }
 
-// follow begins where s and place stand; each may be nil.
-func follow(s *session, place *connector) following {
+// follow begins where s and the place's meter stand; each may be nil.
+func follow(s *session, meter *register) following {
 	var f following
 	if s != nil {
-		f.running, f.begun = s.end == running, s.begun
+		f.running, f.reading = s.end == running, s.reading
 		f.start, f.signed, f.register, f.at = s.meterStart, s.signed, s.register, s.registerAt
 		f.gained, f.regressed, f.quarter, f.flags = s.gained, s.regressed, s.quarter, s.flags
 	}
-	if place != nil {
-		f.placeKnown, f.placeWh, f.placeHas, f.placeQ = true, place.register, place.registered, place.quarter
+	if meter != nil {
+		f.meter = *meter
 	}
 	return f
+}
+
+// repeats notes a message by the readings in it that must not wait, and tells
+// whether it is the one before again: it was not answered in time.
+func (f *following) repeats(samples []event.Sample) bool {
+	h, any := hashSeed, false
+	for i := range samples {
+		v := &samples[i]
+		if !mustNotWait(v) {
+			continue
+		}
+		any = true
+		claim := v.DeviceTime // kept where Time is not what the device said
+		if claim == "" {
+			claim = strconv.FormatInt(v.Time.UnixMilli(), 10)
+		}
+		h = h*hashPrime ^ hash(v.Context, claim, wh(v.EnergyWh))
+		for _, s := range v.Signed {
+			h = h*hashPrime ^ hash(s.Data)
+		}
+	}
+	if !any {
+		return false
+	}
+	same := h == f.reading
+	f.reading = h
+	return same
 }
 
 // hear takes one reading in. It tells whether its register is the first of its
@@ -233,9 +281,9 @@ func (f *following) hear(v *event.Sample) (first bool) {
 	wh, q := *v.EnergyWh, quarterOf(v.Time)
 	if !f.running {
 		// of the place, or of a session that is over
-		first = !f.placeHas || q > f.placeQ
-		f.placeWh, f.placeHas, f.placeQ = wh, true, max(q, f.placeQ)
-		return first && f.placeKnown
+		first = q > f.meter.quarter
+		f.meter.wh, f.meter.known, f.meter.quarter = wh, true, max(q, f.meter.quarter)
+		return first
 	}
 	if v.Context == "begin" {
 		// not the running register: it is as old as the session
@@ -260,7 +308,7 @@ func (f *following) hear(v *event.Sample) (first bool) {
 		}
 	}
 	f.register, f.at = v.EnergyWh, v.Time
-	f.placeWh, f.placeHas = wh, true
+	f.meter.wh, f.meter.known = wh, true
 	if q > f.quarter {
 		f.quarter = q
 		return true
@@ -276,17 +324,21 @@ func (f *following) session(s *session) *session {
 }
 
 func (f *following) write(s *session) {
+	s.reading = f.reading
+	if !f.running {
+		return
+	}
 	s.meterStart, s.signed, s.register, s.registerAt = f.start, f.signed, f.register, f.at
 	s.gained, s.regressed, s.quarter, s.flags = f.gained, f.regressed, f.quarter, f.flags
 }
 
 // apply remembers what is kept now.
-func (f *following) apply(s *session, place *connector) {
-	if s != nil && s.end == running {
+func (f *following) apply(s *session, meter *register) {
+	if s != nil {
 		f.write(s)
 	}
-	if place != nil {
-		place.register, place.registered, place.quarter = f.placeWh, f.placeHas, f.placeQ
+	if meter != nil {
+		*meter = f.meter
 	}
 }
 

@@ -88,6 +88,7 @@ type sessionState struct {
 	RegisterAt  time.Time       `json:"ra,omitzero"`
 	Gained      int64           `json:"rg,omitempty"`
 	Regressed   bool            `json:"rr,omitempty"`
+	Reading     uint64          `json:"rk,omitempty"`
 	Flags       flagSet         `json:"f,omitempty"`
 	Command     event.CommandID `json:"q,omitempty"`
 	End         endKind         `json:"z,omitempty"`
@@ -103,7 +104,7 @@ func (st *Station) sessionRecord(s *session) Record {
 		Started: s.started, Claim: s.startClaim, Clock: s.startClock, Boot: s.startBoot,
 		MeterStart: s.meterStart, Signed: s.signed, Begun: s.begun,
 		Register: s.register, RegisterAt: s.registerAt, Gained: s.gained, Regressed: s.regressed,
-		Flags: s.flags, Command: s.command,
+		Reading: s.reading, Flags: s.flags, Command: s.command,
 		End: s.end, EndedAt: s.endedAt, StopKey: s.stopKey, EndWh: s.endWh,
 	})
 }
@@ -115,7 +116,7 @@ func (v *sessionState) session(id string) *session {
 		started: v.Started, startClaim: v.Claim, startClock: v.Clock, startBoot: v.Boot,
 		meterStart: v.MeterStart, signed: v.Signed, begun: v.Begun,
 		register: v.Register, registerAt: v.RegisterAt, gained: v.Gained, regressed: v.Regressed,
-		flags: v.Flags, command: v.Command,
+		reading: v.Reading, flags: v.Flags, command: v.Command,
 		end: v.End, endedAt: v.EndedAt, stopKey: v.StopKey, endWh: v.EndWh,
 	}
 }
@@ -193,8 +194,8 @@ func (s *Site) restoreOne(r *Record) error {
 		sess := v.session(r.Key.ID)
 		if v.End == running {
 			st.open = append(st.open, sess)
-			if p := st.learnConnector(v.EVSE, v.Connector); p != nil && v.Register != nil {
-				p.register, p.registered = *v.Register, true
+			if v.Register != nil {
+				st.noteRegister(v.EVSE, v.Connector, *v.Register)
 			}
 		} else {
 			st.ended = append(st.ended, sess)

@@ -62,6 +62,7 @@ type session struct {
 
 	state   string // charging state as last told
 	quarter int64  // of the last register that became an event
+	reading uint64 // the newest message with readings that must not wait
 
 	end     endKind
 	endedAt time.Time
@@ -234,9 +235,9 @@ func (st *Station) Start(r StartReport) (StartResult, error) {
 	st.open = append(st.open, s)
 	if p := st.learnConnector(r.EVSE, r.Connector); p != nil {
 		p.inferAt = time.Time{} // what it said before this start does not count
-		if r.MeterWh != nil {
-			p.register, p.registered = *r.MeterWh, true
-		}
+	}
+	if r.MeterWh != nil {
+		st.noteRegister(r.EVSE, r.Connector, *r.MeterWh)
 	}
 	st.showSession(s)
 	return StartResult{Transaction: s.number(), AuthorizeResult: d.AuthorizeResult}, nil
@@ -245,8 +246,8 @@ func (st *Station) Start(r StartReport) (StartResult, error) {
 // startRegression compares a begin register with the last one that the connector
 // told. Zero is a register that counts each session on its own.
 func (st *Station) startRegression(r StartReport) flagSet {
-	p := st.connector(r.EVSE, r.Connector)
-	return flagMeterRegression.when(p != nil && p.registered && *r.MeterWh != 0 && *r.MeterWh < p.register)
+	p := st.register(r.EVSE, r.Connector)
+	return flagMeterRegression.when(p != nil && p.known && *r.MeterWh != 0 && *r.MeterWh < p.wh)
 }
 
 // nextTransaction gives a number that was never given: positive and increasing.
@@ -315,9 +316,9 @@ func (st *Station) close(s, next *session) {
 	st.ended = append(st.ended, s)
 	if p := st.connector(s.evse, s.connector); p != nil {
 		p.inferAt = time.Time{}
-		if s.endWh != nil {
-			p.register, p.registered = *s.endWh, true
-		}
+	}
+	if s.endWh != nil && s.evse > 0 {
+		st.noteRegister(s.evse, s.connector, *s.endWh)
 	}
 	st.hideSession(s)
 }

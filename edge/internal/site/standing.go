@@ -185,8 +185,7 @@ func (st *Station) stood(t event.CommandType, evse int, a float64, fallback bool
 		status, reason = "refused", join(reason, o.Reason)
 	}
 	d := draft(stamp, st.at(evse, 0), stamp.Time, &event.ProfileUpdated{Status: status, LimitA: &a, Reason: reason})
-	if err := st.commit(Change{Events: []event.Draft{d}}); err != nil && len(st.unsaid) < maxUnsaid {
-		st.unsaid = append(st.unsaid, d)
-		st.wake(time.Now().Add(retryAfter))
+	if err := st.commit(Change{Events: []event.Draft{d}}); err != nil {
+		st.saySoon(d)
 	}
 }

@@ -3,7 +3,6 @@ package site
 import (
 	"context"
 	"log/slog"
-	"net"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -53,7 +52,9 @@ type Station struct {
 	refreshed  bool      // it was asked since checkAt was set
 	relearn    bool      // connectors that stay silent until checkAt are gone
 	connectors []connector
+	registers  []register
 	folds      []fold
+	link       linkFold
 	unsaid     []event.Draft
 
 	open  []*session // running sessions, in the order of their starts
@@ -172,6 +173,7 @@ func (st *Station) finish() {
 	if st.timer != nil {
 		st.timer.Stop()
 	}
+	st.tellLink(time.Now(), true)
 	st.tellFolds(time.Now(), true)
 }
 
@@ -200,77 +202,98 @@ func (st *Station) Heartbeat() (time.Time, error) {
 func (st *Station) Connected(d Device, info ConnectionInfo) (Connection, error) {
 	stamp := st.site.clock.Stamp()
 	var c Change
-	if st.device != nil {
-		c.Events = append(c.Events, st.disconnection(stamp, 0, "replaced by a newer connection"))
+	quiet := st.link.quiet(time.Now(), st.site.cfg.Fold)
+	if !quiet {
+		if st.device != nil {
+			c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, st.disconnection(0, "replaced by a newer connection")))
+		}
+		c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, info.event()))
 	}
-	up := &event.StationConnected{Protocol: info.Protocol, Remote: info.Remote, SecurityProfile: info.SecurityProfile}
-	host, _, err := net.SplitHostPort(info.Remote)
-	if err != nil {
-		host = info.Remote
-	}
-	key := hash("connected", info.Protocol, host)
-	if !st.repeated(key, linkBurst, st.at(0, 0), up) {
-		c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, up))
-	}
+	hits := st.effects(fact{kind: factConnected, profile: info.SecurityProfile})
+	st.addEffects(&c, hits, stamp)
 	if len(c.Events) > 0 {
 		if err := st.commit(c); err != nil {
-			st.forgetFold(key)
 			return 0, err
 		}
 	}
+	st.link.came(quiet)
+	st.applyEffects(hits)
 	if old := st.device; old != nil {
+		if quiet {
+			st.link.went(st.disconnection(0, "replaced by a newer connection"))
+		}
 		st.deviceGone()
 		old.Close("replaced by a newer connection")
 	}
 	st.device, st.info, st.since = d, info, time.Now()
 	st.conn++
-	st.bootedConn, st.refreshed = false, false
+	st.bootedConn, st.refreshed, st.relearn = false, false, false
 	for i := range st.connectors {
 		st.connectors[i].told = false
 	}
 	st.expectStatus(st.site.cfg.RefreshAfter)
+	if quiet {
+		st.wake(st.link.until)
+	}
 	st.Heard()
 	st.showLink()
 	st.returned()
-	return st.conn, st.observe(fact{kind: factConnected, profile: info.SecurityProfile})
+	return st.conn, nil
 }
 
-// linkBurst is how many identical connections or ends of one become events of
-// their own in a minute.
-const linkBurst = 5
-
 // Disconnected says that connection c has ended, with its close code. The end of
-// a connection that was replaced is old news.
+// a connection that was replaced is old news. It is told even if it cannot be
+// kept now: nobody repeats it for us.
 func (st *Station) Disconnected(c Connection, code int, reason string) error {
 	if c != st.conn || st.device == nil {
 		return nil
 	}
 	stamp := st.site.clock.Stamp()
-	d := st.disconnection(stamp, code, reason)
+	down := st.disconnection(code, reason)
+	quiet := st.link.quiet(time.Now(), st.site.cfg.Fold)
 	st.deviceGone()
 	st.device = nil
 	st.checkAt, st.relearn = time.Time{}, false
 	st.showLink()
-	key := hash("disconnected", reason)
-	if st.repeated(key, linkBurst, st.at(0, 0), d.Data) {
+	if quiet {
+		st.link.went(down)
+		st.wake(st.link.until)
 		return nil
 	}
+	st.link.came(false)
+	d := draft(stamp, st.at(0, 0), stamp.Time, down)
 	if err := st.commit(Change{Events: []event.Draft{d}}); err != nil {
-		// nobody repeats this one for us
-		if len(st.unsaid) < maxUnsaid {
-			st.unsaid = append(st.unsaid, d)
-			st.wake(time.Now().Add(retryAfter))
-		}
+		st.saySoon(d)
 		return err
 	}
 	return nil
+}
+
+func (st *Station) disconnection(code int, reason string) *event.StationDisconnected {
+	return &event.StationDisconnected{
+		Code: code, Reason: reason,
+		DurationS:    int64(time.Since(st.since) / time.Second),
+		OpenSessions: len(st.open),
+	}
+}
+
+func (i ConnectionInfo) event() *event.StationConnected {
+	return &event.StationConnected{Protocol: i.Protocol, Remote: i.Remote, SecurityProfile: i.SecurityProfile}
 }
 
 // maxUnsaid bounds the events of one station that could not be kept and that no
 // device repeats.
 const maxUnsaid = 8
 
-// sayUnsaid tries them again.
+// saySoon keeps an event for another try.
+func (st *Station) saySoon(d event.Draft) {
+	if len(st.unsaid) < maxUnsaid {
+		st.unsaid = append(st.unsaid, d)
+	}
+	st.wake(time.Now().Add(retryAfter))
+}
+
+// sayUnsaid tries again what could not be kept.
 func (st *Station) sayUnsaid(now time.Time) {
 	if len(st.unsaid) == 0 {
 		return
@@ -280,14 +303,6 @@ func (st *Station) sayUnsaid(now time.Time) {
 		return
 	}
 	st.unsaid = nil
-}
-
-func (st *Station) disconnection(stamp Stamp, code int, reason string) event.Draft {
-	return draft(stamp, st.at(0, 0), stamp.Time, &event.StationDisconnected{
-		Code: code, Reason: reason,
-		DurationS:    int64(time.Since(st.since) / time.Second),
-		OpenSessions: len(st.open),
-	})
 }
 
 // Booted says that the station started, or says so (some repeat it for ever).
@@ -316,15 +331,18 @@ func (st *Station) Booted(r BootReport) (Registration, error) {
 		}
 	}
 	st.applyEffects(hits)
-	// The topology is learned anew: the same identity may be other hardware.
+	again := st.bootedConn && r == st.boot // some never stop saying it
 	st.boot, st.booted, st.bootedConn = r, true, true
-	st.relearn, st.refreshed = true, false
-	for i := range st.connectors {
-		st.connectors[i].told = false
+	if !again {
+		// The topology is learned anew: the same identity may be other hardware.
+		st.relearn, st.refreshed = true, false
+		for i := range st.connectors {
+			st.connectors[i].told = false
+		}
+		st.expectStatus(st.site.cfg.RefreshAfter)
+		st.showLink()
+		st.restand()
 	}
-	st.expectStatus(st.site.cfg.RefreshAfter)
-	st.showLink()
-	st.restand()
 	return Registration{Status: "accepted", Interval: st.site.cfg.Heartbeat, Time: stamp.Time}, nil
 }
 
@@ -362,6 +380,7 @@ func (st *Station) tick() {
 	now := time.Now()
 	st.wakeAt = time.Time{}
 	st.sayUnsaid(now)
+	st.tellLink(now, false)
 	st.tellFolds(now, false)
 	st.checkStatus(now)
 	st.inferEnds(now)
@@ -369,11 +388,16 @@ func (st *Station) tick() {
 	st.endLimits()
 	st.watchCommands(now)
 
-	next := st.checkAt
-	sooner := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+	var next time.Time
+	sooner := func(t time.Time) { // what is past waits for something else
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
+	}
+	sooner(st.checkAt)
+	sooner(st.standing.retryAt)
+	if st.link.more > 0 {
+		sooner(st.link.until)
 	}
 	for i := range st.folds {
 		if f := &st.folds[i]; f.more > 0 {

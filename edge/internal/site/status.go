@@ -15,10 +15,6 @@ type connector struct {
 	key          uint64       // of the whole last report
 	told         bool         // since the connection or the last boot
 	inferAt      time.Time    // monotonic: available though a session runs; zero: not so
-
-	register   int64 // the last one heard, Wh
-	registered bool
-	quarter    int64 // of an hour, since 1970, of the last register that became an event
 }
 
 // maxConnectors bounds what one station can make the gateway remember.

@@ -1,0 +1,397 @@
+package site
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+const (
+	sent      = event.StateSent
+	delivered = event.StateDelivered
+	agreed    = event.StateAccepted
+	succeeded = event.StateSucceeded
+	failed    = event.StateFailed
+	lost      = event.StateIndeterminate
+)
+
+func TestAdvance(t *testing.T) {
+	final := func(s event.CommandState) move { return move{phase: phaseFinal, final: s, answered: true} }
+	none := move{}
+	tests := []struct {
+		phase phase
+		moves map[input]move // everything else changes nothing
+	}{
+		{phaseWaiting, map[input]move{
+			inExpired: final(event.StateExpired), inCancel: final(event.StateCancelled),
+			inTimeout: final(failed), inRefused: final(event.StateRejected),
+		}},
+		{phaseHanded, map[input]move{
+			inDelivered: {phase: phaseDelivered}, inAccepted: {phase: phaseAccepted, answered: true},
+			inSucceeded: final(succeeded), inEffect: final(succeeded), inRefused: final(event.StateRejected), inNoEffect: final(failed),
+			inLost: {phase: phaseHanded, answered: true, look: true}, inTimeout: final(lost),
+		}},
+		{phaseDelivered, map[input]move{
+			inAccepted:  {phase: phaseAccepted, answered: true},
+			inSucceeded: final(succeeded), inEffect: final(succeeded), inRefused: final(event.StateRejected), inNoEffect: final(failed),
+			inLost: {phase: phaseDelivered, answered: true, look: true}, inTimeout: final(lost),
+		}},
+		{phaseAccepted, map[input]move{
+			inSucceeded: final(succeeded), inEffect: final(succeeded), inRefused: final(event.StateRejected), inNoEffect: final(failed),
+			inLost: {phase: phaseAccepted, answered: true, look: true}, inTimeout: final(lost),
+		}},
+		{phaseFinal, nil},
+	}
+	for _, tt := range tests {
+		for in := inDelivered; in <= inCancel; in++ {
+			t.Run(tt.phase.String()+"/"+in.String(), func(t *testing.T) {
+				want, moves := tt.moves[in]
+				got, ok := advance(tt.phase, in, event.StateRejected)
+				if ok != moves || got != want {
+					t.Errorf("got %+v, %v; want %+v, %v", got, ok, want, moves)
+				}
+				if got != none && got.phase < tt.phase {
+					t.Errorf("goes back to %s", got.phase)
+				}
+			})
+		}
+	}
+}
+
+func params(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// obey answers every order with the states given.
+func obey(states ...event.CommandState) func(Order, func(Outcome)) {
+	return func(_ Order, report func(Outcome)) {
+		for _, s := range states {
+			report(Outcome{State: s})
+		}
+	}
+}
+
+func TestStartCommand(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, agreed)
+		cmd := event.Command{ID: "c1", Type: event.CommandStart, Station: "CP1", EVSE: 1, Params: params(event.StartParams{Token: card("UNKNOWN")})}
+		r.execute(cmd)
+		r.wantStates("c1", delivered, agreed)
+		if _, live := r.site.Live(); len(live) != 1 || live[0].State != agreed {
+			t.Errorf("live %+v", live)
+		}
+		out := r.begin("CP1", 1, "unknown", 10)
+		if out.Decision != accepted || r.manager.asked != 0 {
+			t.Errorf("start of the ordered token: %+v, manager asked %d times", out, r.manager.asked)
+		}
+		r.wantStates("c1", delivered, agreed, succeeded)
+		s := kept[*event.SessionStarted](r.journal)[0]
+		if s.Command != "c1" || s.Trigger != "remote_start" || s.Authorization.By != byCommand {
+			t.Errorf("started %+v", s)
+		}
+		r.execute(cmd) // a repeat is answered and does nothing
+		r.wantStates("c1", delivered, agreed, succeeded, succeeded)
+		r.restart()
+		d2, _ := r.connect("CP1", 1)
+		r.execute(cmd)
+		r.wantStates("c1", delivered, agreed, succeeded, succeeded, succeeded)
+		if len(d.orders) != 1 || len(d2.orders) != 0 {
+			t.Errorf("executed %d times, and %d after the restart", len(d.orders), len(d2.orders))
+		}
+	})
+}
+
+func TestStartNotSeen(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) { // quirk 66
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, agreed)
+		r.execute(event.Command{ID: "c1", Type: event.CommandStart, Station: "CP1", Params: params(event.StartParams{Token: card("X")})})
+		time.Sleep(61 * time.Second)
+		r.wantStates("c1", delivered, agreed, lost)
+	})
+}
+
+func TestStopCommand(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 2)
+		d.answer = obey(delivered, agreed)
+		r.execute(event.Command{ID: "none", Type: event.CommandStop, Station: "CP1", EVSE: 1})
+		r.wantStates("none", failed)
+		a := r.begin("CP1", 1, "GOOD", 10)
+		r.begin("CP1", 2, "GOOD", 20)
+		r.execute(event.Command{ID: "two", Type: event.CommandStop, Station: "CP1"})
+		r.wantStates("two", failed)
+		s := kept[*event.SessionStarted](r.journal)[0]
+		r.execute(event.Command{ID: "stop", Type: event.CommandStop, Station: "CP1", Params: params(event.StopParams{Session: s.Session})})
+		r.wantStates("stop", delivered, agreed)
+		if o := d.orders[0]; o.Transaction != s.Transaction || o.EVSE != 1 || o.Request <= 0 {
+			t.Errorf("order %+v", o)
+		}
+		r.end("CP1", StopReport{Transaction: s.Transaction, MeterWh: p[int64](11), Reason: "remote", Time: said(r.now())})
+		r.wantStates("stop", delivered, agreed, succeeded)
+		if e := kept[*event.SessionEnded](r.journal)[0]; e.Command != "stop" || e.Trigger != "remote_stop" {
+			t.Errorf("ended %+v (transaction %d)", e, a.Transaction)
+		}
+	})
+}
+
+func TestCommandNotConnected(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		_, conn := r.connect("CP1", 1)
+		r.at("CP1", func(st *Station) {
+			if err := st.Disconnected(conn, 1006, ""); err != nil {
+				t.Error(err)
+			}
+		})
+		r.execute(event.Command{ID: "start", Type: event.CommandStart, Station: "CP1", Params: params(event.StartParams{Token: card("X")})})
+		r.execute(event.Command{ID: "conf", Type: event.CommandGetConfiguration, Station: "CP1"})
+		r.execute(event.Command{ID: "short", Type: event.CommandGetConfiguration, Station: "CP1", Expires: r.now().Add(90 * time.Second)})
+		r.execute(event.Command{ID: "over", Type: event.CommandGetConfiguration, Station: "CP1", Expires: r.now().Add(-time.Second)})
+		r.execute(event.Command{ID: "nobody", Type: event.CommandGetConfiguration, Station: "CP9"})
+		r.wantStates("over", event.StateExpired)
+		r.wantStates("nobody", event.StateRejected)
+		time.Sleep(5 * time.Minute)
+		r.wantStates("start", sent, failed)
+		r.wantStates("short", sent, event.StateExpired)
+		r.wantStates("conf", sent)
+		d, _ := r.connect("CP1", 1)
+		synctest.Wait()
+		if len(d.orders) != 1 || d.orders[0].ID != "conf" {
+			t.Fatalf("orders %+v", d.orders)
+		}
+		r.at("CP1", func(*Station) {
+			d.reports[0](Outcome{State: delivered})
+			d.reports[0](Outcome{State: succeeded, Result: json.RawMessage(`{"a":1}`)})
+			d.reports[0](Outcome{State: failed})
+		})
+		r.wantStates("conf", sent, delivered, succeeded)
+	})
+}
+
+func TestCancel(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		cancel := func(id event.CommandID) {
+			if err := r.site.Cancel(context.Background(), id); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		r.execute(event.Command{ID: "a", Type: event.CommandClearCache, Station: "CP1"})
+		r.execute(event.Command{ID: "b", Type: event.CommandClearCache, Station: "CP1"})
+		cancel("b") // it waits for its turn
+		r.wantStates("b", sent, event.StateCancelled)
+		cancel("a") // it is under way
+		r.wantStates("a", sent)
+		cancel("c") // it has not come yet
+		r.execute(event.Command{ID: "c", Type: event.CommandClearCache, Station: "CP1"})
+		r.wantStates("c", event.StateCancelled, event.StateCancelled)
+		r.at("CP1", func(*Station) { d.reports[0](Outcome{State: succeeded}) })
+		time.Sleep(time.Minute)
+		if len(d.orders) != 1 {
+			t.Errorf("orders %+v", d.orders)
+		}
+	})
+}
+
+// Journal after effect would be no at-most-once.
+func TestJournaledBeforeEffect(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		full := true
+		r.journal.fail = func(Change) bool { return full }
+		d.answer = func(o Order, report func(Outcome)) {
+			if _, ok := r.journal.records[Key{Kind: kindCommand, Station: "CP1", ID: string(o.ID)}]; !ok {
+				t.Errorf("%s carried out before it was journaled", o.ID)
+			}
+			report(Outcome{State: delivered})
+		}
+		r.execute(event.Command{ID: "a", Type: event.CommandClearCache, Station: "CP1"})
+		time.Sleep(time.Minute)
+		if len(d.orders) != 0 {
+			t.Fatal("carried out though the journal failed")
+		}
+		full = false
+		time.Sleep(time.Minute)
+		if len(d.orders) != 1 {
+			t.Fatalf("%d orders once the journal works", len(d.orders))
+		}
+	})
+}
+
+// What becomes known while the journal fails is told once it works.
+func TestStateKeptLater(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		r.execute(event.Command{ID: "a", Type: event.CommandClearCache, Station: "CP1"})
+		r.journal.fail = func(Change) bool { return true }
+		r.at("CP1", func(*Station) { d.reports[0](Outcome{State: delivered}); d.reports[0](Outcome{State: succeeded}) })
+		time.Sleep(12 * time.Second)
+		r.journal.fail = nil
+		time.Sleep(12 * time.Second)
+		r.wantStates("a", delivered, succeeded)
+	})
+}
+
+func TestCommandAfterCrash(t *testing.T) {
+	tests := []struct {
+		name   string
+		cmd    event.Command
+		before []event.CommandState // reported before the crash
+		look   event.CommandState   // what the device shows then; empty: nobody looks
+		seen   func(r *rig)         // what the station tells then
+		want   event.CommandState
+	}{
+		{name: "the device shows it", cmd: event.Command{Type: event.CommandSetConfiguration, Params: params(event.SetConfigurationParams{Variables: []event.Variable{{Variable: "X"}}})}, before: []event.CommandState{delivered}, look: succeeded, want: succeeded},
+		{name: "the device does not show it", cmd: event.Command{Type: event.CommandSetConfiguration, Params: params(event.SetConfigurationParams{Variables: []event.Variable{{Variable: "X"}}})}, look: failed, want: failed},
+		{name: "nobody can tell", cmd: event.Command{Type: event.CommandClearCache}, look: lost, want: lost},
+		{name: "it boots", cmd: event.Command{Type: event.CommandReset, Params: params(event.ResetParams{Kind: "hard"})}, before: []event.CommandState{delivered}, want: succeeded},
+		{name: "a session begins", cmd: event.Command{Type: event.CommandStart, Params: params(event.StartParams{Token: card("X")})}, before: []event.CommandState{delivered, agreed}, seen: func(r *rig) { r.begin("CP1", 1, "X", 1) }, want: succeeded},
+		{name: "no session begins", cmd: event.Command{Type: event.CommandStart, Params: params(event.StartParams{Token: card("X")})}, look: lost, want: lost},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, r *rig) {
+				d, _ := r.connect("CP1", 1)
+				d.answer = obey(tt.before...)
+				tt.cmd.ID, tt.cmd.Station = "a", "CP1"
+				r.execute(tt.cmd)
+				if len(d.orders) != 1 {
+					t.Fatalf("%d orders", len(d.orders))
+				}
+				r.restart()
+				d2, _ := r.connect("CP1", 1)
+				synctest.Wait()
+				if tt.seen != nil {
+					tt.seen(r)
+				}
+				time.Sleep(11 * time.Second)
+				synctest.Wait()
+				if (len(d2.looks) > 0) != (tt.look != "") {
+					t.Fatalf("looked %d times", len(d2.looks))
+				}
+				if tt.look != "" {
+					if d2.looks[0].Request != d.orders[0].Request {
+						t.Errorf("looked for request %d, want %d", d2.looks[0].Request, d.orders[0].Request)
+					}
+					r.at("CP1", func(*Station) { d2.looked[0](Outcome{State: tt.look}) })
+				}
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				if got := r.states("a"); len(got) == 0 || got[len(got)-1] != tt.want || slices.Contains(got[:len(got)-1], tt.want) {
+					t.Errorf("states %v, want %v at the end", got, tt.want)
+				}
+				if len(d2.orders) != 0 {
+					t.Error("carried out again")
+				}
+			})
+		})
+	}
+}
+
+// A station that resets closes its connection before it answers.
+func TestLostAnswer(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, conn := r.connect("CP1", 1)
+		d.answer = obey(delivered)
+		r.execute(event.Command{ID: "reset", Type: event.CommandReset, Station: "CP1"})
+		r.at("CP1", func(st *Station) {
+			if err := st.Disconnected(conn, 1001, "going away"); err != nil {
+				t.Error(err)
+			}
+			d.reports[0](Outcome{State: lost}) // the adapter says it too
+		})
+		time.Sleep(2 * time.Minute)
+		r.connect("CP1", 1)
+		r.wantStates("reset", delivered, delivered, succeeded)
+	})
+}
+
+func TestWithoutTime(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.clock.unjudged = true
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, succeeded)
+		until := r.now().Add(time.Hour)
+		r.begin("CP1", 1, "GOOD", 1)
+		for id, c := range map[event.CommandID]event.Command{
+			"unlock": {Type: event.CommandUnlock},
+			"limit":  {Type: event.CommandSetLimit, Params: params(event.SetLimitParams{LimitA: p(10.0), Until: until})},
+			"stop":   {Type: event.CommandStop},
+		} {
+			c.ID, c.Station = id, "CP1"
+			r.execute(c)
+		}
+		r.execute(event.Command{ID: "higher", Type: event.CommandSetLimit, Station: "CP1", Params: params(event.SetLimitParams{LimitA: p(20.0), Until: until})})
+		r.wantStates("limit", delivered, succeeded)
+		r.wantStates("stop", delivered, succeeded)
+		r.wantStates("unlock", sent)
+		r.wantStates("higher", sent)
+		r.clock.unjudged = false
+		time.Sleep(2 * time.Minute)
+		r.wantStates("higher", sent, delivered, succeeded)
+	})
+}
+
+func TestVerdict(t *testing.T) {
+	cmd := func(p phase, evse int, params any) *command {
+		return &command{cmd: event.Command{ID: "x", EVSE: evse}, evse: evse, phase: p, params: params, request: 5, session: "s1"}
+	}
+	amps := func(a float64) []event.Sample { return []event.Sample{{CurrentA: &event.Phases{L1: &a}}} }
+	s1, s2 := &session{id: "s1"}, &session{id: "s2"}
+	tests := []struct {
+		name string
+		c    *command
+		f    fact
+		want event.CommandState
+	}{
+		{"start", cmd(phaseAccepted, 1, &event.StartParams{Token: card("a")}), fact{kind: factStarted, evse: 1, token: card("A")}, succeeded},
+		{"start before the answer", cmd(phaseHanded, 0, &event.StartParams{Token: card("a")}), fact{kind: factStarted, evse: 1, token: card("A")}, succeeded},
+		{"start of another token", cmd(phaseAccepted, 1, &event.StartParams{Token: card("b")}), fact{kind: factStarted, evse: 1, token: card("A")}, ""},
+		{"start elsewhere", cmd(phaseAccepted, 2, &event.StartParams{Token: card("a")}), fact{kind: factStarted, evse: 1, token: card("A")}, ""},
+		{"start not told yet", cmd(phaseWaiting, 1, &event.StartParams{Token: card("a")}), fact{kind: factStarted, evse: 1, token: card("A")}, ""},
+		{"stop", cmd(phaseAccepted, 1, &event.StopParams{}), fact{kind: factStopped, session: s1}, succeeded},
+		{"stop of another session", cmd(phaseAccepted, 1, &event.StopParams{}), fact{kind: factStopped, session: s2}, ""},
+		{"reset", cmd(phaseDelivered, 0, &event.ResetParams{}), fact{kind: factBooted}, succeeded},
+		{"reset, only a connection", cmd(phaseDelivered, 0, &event.ResetParams{}), fact{kind: factConnected}, ""},
+		{"unavailable", cmd(phaseAccepted, 1, &event.SetAvailabilityParams{}), fact{kind: factStatus, evse: 1, status: event.StatusUnavailable}, succeeded},
+		{"unavailable, still charging", cmd(phaseAccepted, 1, &event.SetAvailabilityParams{}), fact{kind: factStatus, evse: 1, status: event.StatusCharging}, ""},
+		{"available", cmd(phaseAccepted, 1, &event.SetAvailabilityParams{Available: true}), fact{kind: factStatus, evse: 1, status: event.StatusPreparing}, succeeded},
+		{"available, but faulted", cmd(phaseAccepted, 1, &event.SetAvailabilityParams{Available: true}), fact{kind: factStatus, evse: 1, status: event.StatusFaulted}, ""},
+		{"reserved", cmd(phaseAccepted, 1, &event.ReserveParams{}), fact{kind: factStatus, evse: 1, status: event.StatusReserved}, succeeded},
+		{"reserved elsewhere", cmd(phaseAccepted, 1, &event.ReserveParams{}), fact{kind: factStatus, evse: 2, status: event.StatusReserved}, ""},
+		{"reservation gone", cmd(phaseAccepted, 1, &event.CancelReservationParams{}), fact{kind: factStatus, evse: 1, status: event.StatusAvailable}, succeeded},
+		{"trigger", cmd(phaseAccepted, 0, &event.TriggerParams{Message: "heartbeat"}), fact{kind: factHeartbeat}, succeeded},
+		{"trigger, another message", cmd(phaseAccepted, 0, &event.TriggerParams{Message: "heartbeat"}), fact{kind: factStatus}, ""},
+		{"limit kept", cmd(phaseAccepted, 1, &event.SetLimitParams{LimitA: p(10.0)}), fact{kind: factMeter, evse: 1, session: s1, samples: amps(10.2)}, succeeded},
+		{"limit not kept", cmd(phaseAccepted, 1, &event.SetLimitParams{LimitA: p(10.0)}), fact{kind: factMeter, evse: 1, session: s1, samples: amps(16)}, ""},
+		{"limit without a session", cmd(phaseAccepted, 1, &event.SetLimitParams{LimitA: p(10.0)}), fact{kind: factMeter, evse: 1, samples: amps(0)}, ""},
+		{"firmware installed", cmd(phaseAccepted, 0, &event.UpdateFirmwareParams{}), fact{kind: factFirmware, word: "installed", request: 5}, succeeded},
+		{"firmware failed", cmd(phaseAccepted, 0, &event.UpdateFirmwareParams{}), fact{kind: factFirmware, word: "installation_failed"}, failed},
+		{"firmware of another job", cmd(phaseAccepted, 0, &event.UpdateFirmwareParams{}), fact{kind: factFirmware, word: "installed", request: 4}, ""},
+		{"firmware on its way", cmd(phaseAccepted, 0, &event.UpdateFirmwareParams{}), fact{kind: factFirmware, word: "downloading", request: 5}, ""},
+		{"log", cmd(phaseAccepted, 0, &event.GetLogParams{}), fact{kind: factLog, word: "uploaded"}, succeeded},
+		{"log refused", cmd(phaseAccepted, 0, &event.GetLogParams{}), fact{kind: factLog, word: "permission_denied"}, failed},
+		{"csr", cmd(phaseAccepted, 0, &event.SignCertificateParams{}), fact{kind: factCertificate, word: "csr"}, succeeded},
+		{"chain in use", cmd(phaseAccepted, 0, &event.SignCertificateParams{Chain: "x"}), fact{kind: factConnected, profile: 3}, succeeded},
+		{"chain not valid", cmd(phaseAccepted, 0, &event.SignCertificateParams{Chain: "x"}), fact{kind: factSecurity, word: "InvalidChargePointCertificate"}, failed},
+		{"final", cmd(phaseFinal, 0, &event.ResetParams{}), fact{kind: factBooted}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, _ := verdict(tt.c, tt.f); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
