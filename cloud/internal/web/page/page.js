@@ -10,6 +10,7 @@ const shownEvents = 40;
 const state = {
   token: "",
   gateways: [], stations: [], sessions: [], events: [],
+  locations: new Map(), // id: name
   live: new Map(), // gateway|identity|evse|connector: newest live word
   position: "", // of the last event that came
   loaded: false,
@@ -51,7 +52,7 @@ function ask(error) {
   $("enter").hidden = false;
   $("yard").hidden = true;
   $("leave").hidden = true;
-  $("enter-error").textContent = error;
+  $("enter-error").textContent = cap(error);
   $("token").focus();
 }
 
@@ -110,7 +111,9 @@ async function read() {
   clearTimeout(timer);
   const began = performance.now();
   try {
-    const [gateways, stations, sessions] = await Promise.all([all("/gateways"), all("/stations"), all("/sessions?status=active")]);
+    const [gateways, stations, sessions, locations] = await Promise.all(
+      [all("/gateways"), all("/stations"), all("/sessions?status=active"), all("/locations")]);
+    state.locations = new Map(locations.map((l) => [l.id, l.name]));
     if (!state.loaded) {
       const newest = (await (await get("/events?limit=200")).json()).items.filter(telling);
       const known = new Set(state.events.map((e) => e.position));
@@ -393,7 +396,7 @@ function drawStations() {
   }
   const sites = new Map();
   for (const s of state.stations) {
-    const key = s.location ? s.location + " · " + s.gateway : s.gateway;
+    const key = s.location ? (state.locations.get(s.location) || s.location) + " · " + s.gateway : s.gateway;
     if (!sites.has(key)) sites.set(key, []);
     sites.get(key).push(s);
   }
