@@ -298,8 +298,8 @@ func (f *following) hear(v *event.Sample) (first bool) {
 	}
 	if f.register != nil {
 		switch {
-		case v.Time.Before(f.at):
-			return false // late: it says nothing about now
+		case v.Time.Before(f.at), v.Time.Equal(f.at) && wh < *f.register:
+			return false // late or again: it says nothing about now
 		case wh < *f.register:
 			f.regressed = true
 			f.flags |= flagMeterRegression

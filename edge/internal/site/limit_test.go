@@ -1,0 +1,270 @@
+package site
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+func profiles(r *rig) (out []string) {
+	for _, u := range kept[*event.ProfileUpdated](r.journal) {
+		a := "-"
+		if u.LimitA != nil {
+			a = fmt.Sprint(*u.LimitA)
+		}
+		out = append(out, u.Status+" "+a)
+	}
+	return out
+}
+
+func orders(d *fakeDevice) (out []string) {
+	for _, o := range d.orders {
+		s := fmt.Sprintf("%s %d", o.Type, o.EVSE)
+		if p, ok := o.Params.(*event.SetLimitParams); ok && p.LimitA != nil {
+			s += fmt.Sprint(" ", *p.LimitA)
+		}
+		if o.Standing {
+			s += " standing"
+		}
+		if o.Default {
+			s += " default"
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestPlanRefused(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		bad := Plan{FallbackA: map[event.StationID]float64{"A": 20, "B": 20}, Circuits: []Circuit{{Name: "row 1", LimitA: 32, Stations: []event.StationID{"A", "B"}}}}
+		if err := r.site.SetPlan(bad); !errors.Is(err, ErrPlanRefused) {
+			t.Errorf("%v, want ErrPlanRefused", err)
+		}
+		bad.FallbackA["B"] = 12
+		if err := r.site.SetPlan(bad); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A limit is a lease: the plan holds before and after.
+func TestLease(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		plan := Plan{LimitA: map[event.StationID]float64{"CP1": 16}, FallbackA: map[event.StationID]float64{"CP1": 6}}
+		if err := r.site.SetPlan(plan); err != nil {
+			t.Fatal(err)
+		}
+		d := &fakeDevice{answer: obey(delivered, succeeded)}
+		r.at("CP1", func(st *Station) {
+			if _, err := st.Connected(d, ConnectionInfo{Protocol: "ocpp1.6"}); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+		r.execute(event.Command{ID: "a", Type: event.CommandSetLimit, Station: "CP1", Params: params(event.SetLimitParams{LimitA: p(10.0), Until: r.now().Add(30 * time.Minute)})})
+		r.execute(event.Command{ID: "b", Type: event.CommandSetLimit, Station: "CP1", EVSE: 2, Params: params(event.SetLimitParams{LimitA: p(8.0), Until: r.now().Add(20 * time.Minute)})})
+		r.wantStates("a", delivered, succeeded)
+		time.Sleep(25 * time.Minute)
+		r.restart()
+		d2 := &fakeDevice{answer: obey(delivered, succeeded)}
+		if err := r.site.SetPlan(plan); err != nil {
+			t.Fatal(err)
+		}
+		r.at("CP1", func(st *Station) {
+			if _, err := st.Connected(d2, ConnectionInfo{Protocol: "ocpp1.6"}); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got, want := orders(d), []string{
+			"set_limit 0 6 standing default", "set_limit 0 16 standing", "set_limit 0 10", "set_limit 2 8", "clear_limit 2 standing",
+		}; !slices.Equal(got, want) {
+			t.Errorf("orders %q, want %q", got, want)
+		}
+		if got, want := orders(d2), []string{"set_limit 0 6 standing default", "set_limit 0 16 standing"}; !slices.Equal(got, want) {
+			t.Errorf("orders after the restart %q, want %q", got, want)
+		}
+		if got, want := profiles(r), []string{
+			"effective 6", "effective 16", "effective 10", "effective 8", "ended 8", "effective 6", "ended 10", "effective 16",
+		}; !slices.Equal(got, want) {
+			t.Errorf("profiles %q, want %q", got, want)
+		}
+	})
+}
+
+func TestLimitRefused(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, event.StateRejected)
+		r.execute(event.Command{ID: "a", Type: event.CommandSetLimit, Station: "CP1", Params: params(event.SetLimitParams{LimitA: p(10.0), Until: r.now().Add(time.Hour)})})
+		r.wantStates("a", delivered, event.StateRejected)
+		if got := profiles(r); !slices.Equal(got, []string{"refused 10"}) {
+			t.Errorf("profiles %q", got)
+		}
+	})
+}
+
+// A device that cannot be asked proves a limit by what its meter shows.
+func TestLimitMeasured(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, agreed)
+		r.execute(event.Command{ID: "a", Type: event.CommandSetLimit, Station: "CP1", EVSE: 1, Params: params(event.SetLimitParams{LimitA: p(10.0), Until: r.now().Add(5 * time.Hour)})})
+		time.Sleep(time.Hour) // nobody charges: nothing can be seen
+		r.wantStates("a", delivered, agreed)
+		tx := fmt.Sprint(r.begin("CP1", 1, "GOOD", 1).Transaction)
+		for _, a := range []float64{16, 9.8} {
+			r.meter(MeterReport{EVSE: 1, Connector: 1, Transaction: &tx, Samples: []event.Sample{{Time: r.now(), CurrentA: &event.Phases{L1: p(a)}}}})
+		}
+		r.wantStates("a", delivered, agreed, succeeded)
+		d.answer = obey(delivered, succeeded)
+		r.execute(event.Command{ID: "b", Type: event.CommandClearLimit, Station: "CP1", EVSE: 1})
+		if got := profiles(r); !slices.Equal(got, []string{"effective 10", "ended 10"}) {
+			t.Errorf("profiles %q", got)
+		}
+	})
+}
+
+func TestReservation(t *testing.T) {
+	reserve := func(r *rig, id event.CommandID, n int, token string, until time.Duration) {
+		r.execute(event.Command{ID: id, Type: event.CommandReserve, Station: "CP1", EVSE: 1, Params: params(event.ReserveParams{Reservation: n, Token: card(token), Until: r.now().Add(until)})})
+	}
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, agreed)
+		reserve(r, "a", 7, "STRANGER", time.Hour)
+		r.wantStates("a", delivered, agreed)
+		r.status("CP1", 1, event.StatusReserved)
+		r.wantStates("a", delivered, agreed, succeeded)
+		r.restart()
+		d, _ = r.connect("CP1", 1)
+		d.answer = obey(delivered, agreed)
+		if out := r.begin("CP1", 1, "STRANGER", 1); out.Decision != accepted || r.manager.asked != 0 {
+			t.Errorf("the token of the reservation: %+v", out)
+		}
+		reserve(r, "b", 8, "X", time.Hour)
+		r.status("CP1", 1, event.StatusReserved)
+		r.execute(event.Command{ID: "c", Type: event.CommandCancelReservation, Station: "CP1", EVSE: 1, Params: params(event.CancelReservationParams{Reservation: 8})})
+		r.wantStates("c", delivered, agreed)
+		r.status("CP1", 1, event.StatusAvailable)
+		r.wantStates("c", delivered, agreed, succeeded)
+		reserve(r, "d", 9, "X", 10*time.Minute)
+		time.Sleep(12 * time.Minute)
+		r.wantStates("d", delivered, agreed, lost)
+		var got []string
+		for _, u := range kept[*event.ReservationUpdated](r.journal) {
+			got = append(got, fmt.Sprint(u.Reservation, " ", u.Status))
+		}
+		if want := []string{"7 active", "7 used", "8 active", "8 cancelled", "9 active", "9 expired"}; !slices.Equal(got, want) {
+			t.Errorf("reservations %q, want %q", got, want)
+		}
+	})
+}
+
+func TestAvailability(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 2)
+		d.answer = obey(delivered, agreed)
+		set := func(id event.CommandID, evse int, on bool) {
+			r.execute(event.Command{ID: id, Type: event.CommandSetAvailability, Station: "CP1", EVSE: evse, Params: params(event.SetAvailabilityParams{Available: on})})
+		}
+		set("already", 0, true)
+		r.wantStates("already", delivered, succeeded)
+		set("off", 1, false)
+		r.wantStates("off", delivered, agreed)
+		r.status("CP1", 1, event.StatusUnavailable)
+		r.wantStates("off", delivered, agreed, succeeded)
+		set("unseen", 2, false)
+		time.Sleep(31 * time.Second)
+		r.wantStates("unseen", delivered, agreed, lost)
+
+		tx := fmt.Sprint(r.begin("CP1", 2, "GOOD", 1).Transaction)
+		d.answer = func(_ Order, report func(Outcome)) {
+			report(Outcome{State: delivered})
+			report(Outcome{State: agreed, Reason: "scheduled: a session is running"})
+		}
+		set("later", 2, false)
+		time.Sleep(3 * time.Hour)
+		r.wantStates("later", delivered, agreed)
+		r.end("CP1", StopReport{Transaction: tx, MeterWh: p[int64](5), Time: said(r.now())})
+		r.status("CP1", 2, event.StatusUnavailable)
+		r.wantStates("later", delivered, agreed, succeeded)
+	})
+}
+
+func TestJobs(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, agreed)
+		r.execute(event.Command{ID: "fw", Type: event.CommandUpdateFirmware, Station: "CP1", Params: params(event.UpdateFirmwareParams{URL: "https://x"})})
+		r.execute(event.Command{ID: "log", Type: event.CommandGetLog, Station: "CP1", Params: params(event.GetLogParams{URL: "https://x"})})
+		for _, w := range []string{"downloading", "downloaded", "installing"} {
+			time.Sleep(25 * time.Minute)
+			r.at("CP1", func(st *Station) {
+				if err := st.Firmware(FirmwareReport{Status: w}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		r.wantStates("log", delivered, agreed, lost)
+		r.wantStates("fw", delivered, agreed)
+		r.at("CP1", func(st *Station) {
+			if err := st.Firmware(FirmwareReport{Status: "installed"}); err != nil {
+				t.Error(err)
+			}
+		})
+		r.wantStates("fw", delivered, agreed, succeeded)
+		f := kept[*event.StationFirmware](r.journal)
+		if len(f) != 4 || f[3].Command != "fw" {
+			t.Errorf("firmware %+v", f[len(f)-1])
+		}
+	})
+}
+
+func TestGatewayCommand(t *testing.T) {
+	d := &fakeDevice{answer: obey(delivered, agreed)}
+	bubble(t, Config{Self: d}, func(t *testing.T, r *rig) {
+		r.execute(event.Command{ID: "r", Type: event.CommandRestart})
+		r.wantStates("r", delivered, agreed)
+		r.restart()
+		r.wantStates("r", delivered, agreed, succeeded)
+		if len(d.orders) != 1 {
+			t.Errorf("%d orders", len(d.orders))
+		}
+	})
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.execute(event.Command{ID: "r", Type: event.CommandScan})
+		r.wantStates("r", event.StateUnsupported)
+	})
+}
+
+func TestOwe(t *testing.T) {
+	tests := []struct {
+		name   string
+		wanted float64
+		want   bool
+		told   told
+		owed   owed
+	}{
+		{"nothing wanted, nothing told", 0, false, told{}, owedNothing},
+		{"wanted", 10, true, told{}, owedSet},
+		{"told", 10, true, told{a: 10, given: true}, owedNothing},
+		{"changed", 10, true, told{a: 12, given: true}, owedSet},
+		{"started anew", 10, true, told{a: 10, given: true, unsure: true}, owedSet},
+		{"no longer wanted", 0, false, told{a: 10, given: true}, owedClear},
+		{"refused", 10, true, told{refused: true}, owedNothing},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := owe(tt.wanted, tt.want, tt.told); got != tt.owed {
+				t.Errorf("owes %d, want %d", got, tt.owed)
+			}
+		})
+	}
+}

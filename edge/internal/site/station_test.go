@@ -1,0 +1,363 @@
+package site
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
+)
+
+func TestNewestConnectionWins(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) { // quirk 10
+		old, oldConn := r.connect("CP1", 1)
+		_, conn := r.connect("CP1", 1)
+		if len(old.closed) != 1 || conn == oldConn {
+			t.Fatalf("old one closed %q; connections %d, %d", old.closed, oldConn, conn)
+		}
+		before := len(r.journal.types())
+		r.at("CP1", func(st *Station) {
+			if err := st.Disconnected(oldConn, 1000, ""); err != nil {
+				t.Error(err)
+			}
+		})
+		if got := r.journal.types()[before:]; len(got) != 0 {
+			t.Errorf("the end of the old connection made %v", got)
+		}
+		if i := r.site.Stations(); len(i) != 1 || !i[0].Connected || i[0].Boot.Vendor != "Acme" {
+			t.Errorf("stations %+v", i)
+		}
+		r.at("CP1", func(st *Station) {
+			if err := st.Disconnected(conn, 1006, "read: EOF"); err != nil {
+				t.Error(err)
+			}
+		})
+		d := kept[*event.StationDisconnected](r.journal)
+		if len(d) != 2 || d[1].Code != 1006 || d[0].Reason == d[1].Reason {
+			t.Errorf("disconnected %+v", d)
+		}
+	})
+}
+
+func TestFolds(t *testing.T) {
+	tests := []struct {
+		name   string
+		say    func(st *Station) error
+		counts func(j *fakeJournal) []int
+	}{
+		{
+			name: "quirk 32: boot",
+			say:  func(st *Station) error { _, err := st.Booted(BootReport{Vendor: "Acme", Model: "One"}); return err },
+			counts: func(j *fakeJournal) (out []int) {
+				for _, e := range kept[*event.StationBooted](j) {
+					out = append(out, e.Count)
+				}
+				return out
+			},
+		},
+		{
+			name: "security", say: func(st *Station) error { return st.Security(SecurityReport{Event: "Tamper"}) },
+			counts: func(j *fakeJournal) (out []int) {
+				for _, e := range kept[*event.StationSecurity](j) {
+					out = append(out, e.Count)
+				}
+				return out
+			},
+		},
+		{
+			name: "data", say: func(st *Station) error { return st.Data(DataReport{Action: "DataTransfer", Vendor: "x"}) },
+			counts: func(j *fakeJournal) (out []int) {
+				for _, e := range kept[*event.DataReceived](j) {
+					out = append(out, e.Count)
+				}
+				return out
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, r *rig) {
+				for i := range 130 { // one a second, from now on
+					if i == 1 {
+						time.Sleep(time.Second / 2) // not at the same moment as the end of a minute
+					}
+					r.at("CP1", func(st *Station) {
+						if err := tt.say(st); err != nil {
+							t.Error(err)
+						}
+					})
+					time.Sleep(time.Second)
+				}
+				if got := tt.counts(r.journal); !slices.Equal(got, []int{0, 59, 60}) {
+					t.Errorf("counts %v, want the first and two minutes of the others", got)
+				}
+				r.shutdown()
+				if got := tt.counts(r.journal); !slices.Equal(got, []int{0, 59, 60, 10}) {
+					t.Errorf("counts %v after the stop, want the rest too", got)
+				}
+			})
+		})
+	}
+}
+
+func TestStatusFolds(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		for range 10 {
+			r.status("CP1", 1, event.StatusCharging)
+		}
+		r.status("CP1", 1, event.StatusFinishing) // the repeats are told before
+		r.status("CP1", 1, event.StatusCharging)  // and a change is never a repeat
+		var got []string
+		for _, s := range kept[*event.StationStatus](r.journal) {
+			got = append(got, fmt.Sprint(s.Status, s.Count))
+		}
+		if want := []string{"charging0", "charging9", "finishing0", "charging0"}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+// A station that keeps reconnecting is told by a handful of events, and the last
+// of them says what holds.
+func TestFlapping(t *testing.T) {
+	bubble(t, Config{RefreshAfter: time.Hour}, func(t *testing.T, r *rig) {
+		for range 200 {
+			var conn Connection
+			r.at("CP1", func(st *Station) {
+				var err error
+				if conn, err = st.Connected(new(fakeDevice), ConnectionInfo{Protocol: "ocpp1.6", Remote: "10.0.0.7:1"}); err != nil {
+					t.Error(err)
+				}
+				if err = st.Disconnected(conn, 1006, "gone"); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(100 * time.Millisecond)
+		}
+		r.at("CP1", func(st *Station) {
+			if _, err := st.Connected(new(fakeDevice), ConnectionInfo{Protocol: "ocpp1.6"}); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		types := r.journal.types()
+		if len(types) != linkBurst+2 || types[len(types)-1] != "station.connected" {
+			t.Errorf("%d events, the last is %s", len(types), types[len(types)-1])
+		}
+		d := kept[*event.StationDisconnected](r.journal)
+		if got := d[len(d)-1].Count; got != 200-linkBurst/2 {
+			t.Errorf("count %d, want %d", got, 200-linkBurst/2)
+		}
+	})
+}
+
+func TestSilentAfterReconnect(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) { // quirk 31
+		r.connect("CP1", 2)
+		r.restart()
+		d := new(fakeDevice)
+		r.at("CP1", func(st *Station) {
+			if _, err := st.Connected(d, ConnectionInfo{Protocol: "ocpp1.6"}); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(29 * time.Second)
+		if d.refresh != 0 {
+			t.Error("asked too early")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if d.refresh != 1 {
+			t.Errorf("asked %d times, want 1", d.refresh)
+		}
+		r.status("CP1", 1, event.StatusAvailable)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		s := kept[*event.StationStatus](r.journal)
+		if last := s[len(s)-1]; last.Status != event.StatusUnknown || r.journal.events[len(r.journal.events)-1].Address.EVSE != 2 {
+			t.Errorf("last status %+v", last)
+		}
+		if n := len(s); n != 4 { // two, one, and the unknown
+			t.Errorf("%d status events, want 4", n)
+		}
+		if d.refresh != 1 {
+			t.Errorf("asked %d times, want 1", d.refresh)
+		}
+		r.status("CP1", 2, event.StatusAvailable) // and it is no repeat
+		if s = kept[*event.StationStatus](r.journal); len(s) != 5 {
+			t.Errorf("%d status events, want 5", len(s))
+		}
+	})
+}
+
+func TestTopologyLearnedAnew(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) { // quirk 51
+		r.connect("CP1", 3)
+		time.Sleep(10 * time.Minute)
+		r.connect("CP1", 1) // other hardware under the same name
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if live, _ := r.site.Live(); len(live) != 1 {
+			t.Errorf("connectors %+v, want 1", live)
+		}
+		r.restart()
+		r.at("CP1", func(st *Station) {
+			if len(st.connectors) != 1 {
+				t.Errorf("%d connectors after a restart, want 1", len(st.connectors))
+			}
+		})
+	})
+}
+
+func TestPanic(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		bad, _ := r.connect("BAD", 1)
+		good, _ := r.connect("GOOD", 1)
+		if err := r.site.Station("BAD").Post(context.Background(), func() { panic("mad") }); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(bad.closed) != 1 || len(good.closed) != 0 {
+			t.Errorf("closed: bad %q, good %q", bad.closed, good.closed)
+		}
+		r.begin("GOOD", 1, "GOOD", 1)
+		r.begin("BAD", 1, "GOOD", 1) // it may come back
+	})
+}
+
+// A station that does not move hinders only whoever waits for it.
+func TestStuckStation(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.connect("CP1", 1)
+		free := make(chan struct{})
+		st := r.site.Station("CP1")
+		for range inboxSize + 1 {
+			if err := st.Post(context.Background(), func() { <-free }); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if err := st.TryPost(func() {}); err != ErrBusy {
+			t.Errorf("TryPost: %v, want ErrBusy", err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := st.Post(ctx, func() {}); err != context.DeadlineExceeded {
+			t.Errorf("Post: %v, want the deadline", err)
+		}
+		if live, _ := r.site.Live(); len(live) != 1 {
+			t.Errorf("live %+v", live)
+		}
+		r.connect("CP2", 1)
+		close(free)
+	})
+}
+
+func TestManyKnownStations(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		for i := range 2000 {
+			r.site.Station(event.StationID(fmt.Sprint("CP", i)))
+		}
+		for _, st := range r.site.all() {
+			if st.inbox != nil {
+				t.Fatal("a station that never connected has a goroutine")
+			}
+		}
+		r.site.SetStations([]Admission{{Station: "X"}})
+		if _, ok := r.site.Admitted("X"); !ok {
+			t.Error("X is not admitted")
+		}
+		if _, ok := r.site.Admitted("CP1"); ok {
+			t.Error("CP1 is admitted though nobody said so")
+		}
+		r.shutdown()
+		if err := r.site.Station("CP1").Post(context.Background(), func() {}); err != ErrStopped {
+			t.Errorf("Post after the end: %v, want ErrStopped", err)
+		}
+	})
+}
+
+// What a station can make the gateway remember has bounds.
+func TestBounded(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.connect("CP1", 1)
+		for i := range 100 {
+			a := r.begin("CP1", 1, "GOOD", int64(i*10))
+			time.Sleep(time.Minute)
+			r.end("CP1", StopReport{Transaction: fmt.Sprint(a.Transaction), MeterWh: p(int64(i*10 + 5)), Time: said(r.now())})
+			r.end("CP1", StopReport{Transaction: fmt.Sprint(1000000 - i), MeterWh: p[int64](5), Time: said(r.now())})
+			r.at("CP1", func(st *Station) {
+				for _, err := range []error{
+					st.Data(DataReport{Action: fmt.Sprint("A", i)}),
+					st.Status(StatusReport{EVSE: i + 2, Connector: 5, Status: event.StatusAvailable}),
+					st.Meter(MeterReport{EVSE: 10 * i, Connector: 9, Samples: []event.Sample{{Time: r.now(), EnergyWh: p[int64](1)}}}),
+				} {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		for i := range 300 {
+			r.at("CP1", func(st *Station) {
+				if err := st.Status(StatusReport{EVSE: 1000 + i, Connector: 1, Status: event.StatusAvailable}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		r.at("CP1", func(st *Station) {
+			if len(st.ended) > keepSessions || len(st.folds) > maxFolds || len(st.connectors) > maxConnectors || len(st.registers) > maxConnectors {
+				t.Errorf("%d sessions, %d folds, %d connectors, %d registers", len(st.ended), len(st.folds), len(st.connectors), len(st.registers))
+			}
+		})
+		if n := len(r.journal.records); n > keepSessions+10 {
+			t.Errorf("%d records: %v", n, sortedKeys(r.journal.records))
+		}
+		if got := len(kept[*event.SessionEnded](r.journal)); got != 200 {
+			t.Errorf("%d sessions ended, want 200", got)
+		}
+	})
+}
+
+func TestAlarmsFold(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		for range 100 {
+			r.site.Alarm(context.Background(), event.GatewayAlarm{Alarm: "disk_full", Severity: "critical", Text: "the disk is full"})
+			time.Sleep(time.Second)
+		}
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		sum := 0
+		alarms := kept[*event.GatewayAlarm](r.journal)
+		for _, a := range alarms {
+			sum += max(a.Count, 1)
+		}
+		if sum != 100 || len(alarms) > 4 || alarms[0].Count != 0 {
+			t.Errorf("%d alarms in %d events", sum, len(alarms))
+		}
+	})
+}
+
+// What the gateway cannot read of an earlier start costs only that.
+func TestDamagedRecord(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.connect("CP1", 1)
+		a := r.begin("CP1", 1, "GOOD", 1)
+		r.shutdown()
+		r.journal.records[Key{Kind: kindCounter, Station: "CP1"}] = []byte("{")
+		r.journal.records[Key{Kind: "future", Station: "CP1"}] = []byte("{}")
+		r.start()
+		synctest.Wait()
+		if alarms := kept[*event.GatewayAlarm](r.journal); len(alarms) != 1 || alarms[0].Alarm != "records_unreadable" {
+			t.Errorf("alarms %+v", alarms)
+		}
+		r.connect("CP1", 1)
+		if b := r.begin("CP1", 1, "GOOD", 2); b.Transaction != a.Transaction+1 {
+			t.Errorf("transactions %d, then %d", a.Transaction, b.Transaction)
+		}
+	})
+}
