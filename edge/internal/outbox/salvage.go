@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,7 +133,7 @@ func (l *Lane) salvageAll() error {
 func (l *Lane) salvageFile(file string) error {
 	start := time.Now()
 	v := &salvage{l: l, file: file}
-	from, err := sql.Open("sqlite", (dsnReadOnly(file)))
+	from, err := sql.Open("sqlite", dsnDamaged(file))
 	if err != nil {
 		return err
 	}
@@ -166,9 +167,12 @@ func (l *Lane) salvageFile(file string) error {
 	return nil
 }
 
-// dsnReadOnly opens a damaged file as it is. Its WAL is read where it can be.
-func dsnReadOnly(path string) string {
-	return strings.Replace(dsn(path), "_txlock=immediate", "_txlock=deferred", 1)
+// dsnDamaged opens a damaged file as it is, its WAL included.
+// writable_schema has SQLite read a file that is shorter than it says.
+func dsnDamaged(path string) string {
+	q := url.Values{"_pragma": {"busy_timeout(1000)", "writable_schema(1)"}}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
+	return u.String()
 }
 
 // salvage copies what can be read of a damaged file into the lane's new one.
@@ -183,6 +187,9 @@ type salvage struct {
 
 // salvageRows is how many rows are copied in one transaction.
 const salvageRows = 2000
+
+// maxRowID is above every id that is given.
+const maxRowID = 1 << 62
 
 func (v *salvage) run() error {
 	v.readStreams()
@@ -314,10 +321,12 @@ func (v *salvage) copyStream(st *stream, ordinal int64) error {
 		}
 		return nil
 	}
-	err := v.walk("SELECT key, crc, body FROM rows WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?", low, high, func(key, crc int64, body []byte) error {
+	w := walker{from: v.from, table: "rows", key: "key", columns: []string{"crc", "body"}, note: v.try}
+	err := w.run(low, high, func(key int64, values []any) error {
 		_, n := splitKey(key)
-		if n <= before || checksum(st.id, n, body) != crc {
-			return nil
+		body, _ := values[1].([]byte)
+		if n <= before || values[0] != checksum(st.id, n, body) {
+			return nil // a hole, once it is known what comes after
 		}
 		// Rows that only memory still has go between.
 		for _, r := range v.remembered(st, before+1, n-1) {
@@ -401,19 +410,17 @@ func (v *salvage) readHoles(st *stream) []span {
 
 // readRecords takes the records that memory does not have.
 func (v *salvage) readRecords() {
-	seen := map[int64]bool{}
 	loaded := v.l.o.records
 	fresh := loaded.empty()
-	read := func(scan func(...any) error) error {
-		var id, crc int64
-		var kind, station, name string
-		var value []byte
-		if err := scan(&id, &kind, &station, &name, &crc, &value); err != nil || seen[id] {
-			return nil
-		}
-		seen[id] = true
+	w := walker{from: v.from, table: "records", key: "id", columns: []string{"crc", "kind", "station", "name", "value"}, note: v.try}
+	// Without an error: f returns none.
+	_ = w.run(1, maxRowID, func(id int64, values []any) error {
+		kind, _ := values[1].(string)
+		station, _ := values[2].(string)
+		name, _ := values[3].(string)
+		value, _ := values[4].([]byte)
 		k := keyOf(kind, station, name)
-		if checksum(recordStream(k), uint64(id), value) != crc {
+		if values[0] != checksum(recordStream(k), uint64(id), value) {
 			v.damaged++
 			return nil
 		}
@@ -422,24 +429,10 @@ func (v *salvage) readRecords() {
 			loaded.restore(id, k, value)
 		}
 		return nil
-	}
-	const columns = "SELECT id, kind, station, name, crc, value FROM records"
-	low, high := v.bounds("records", "id", 1, 1<<62)
-	v.try(v.walkFrom(low, high, func(from int64, limit int) (int64, error) {
-		last := from - 1
-		err := each(context.Background(), v.from, columns+" WHERE id >= ? ORDER BY id LIMIT ?", []any{from, limit}, func(scan func(...any) error) error {
-			return read(func(dest ...any) error {
-				err := scan(dest...)
-				if id, ok := dest[0].(*int64); ok && err == nil {
-					last = *id
-				}
-				return err
-			})
-		})
-		return last, err
-	}))
+	})
 }
 
+// copyLoose copies the rows without a number.
 func (v *salvage) copyLoose() error {
 	var batch []looseRow
 	write := func() error {
@@ -455,133 +448,25 @@ func (v *salvage) copyLoose() error {
 		batch = batch[:0]
 		return err
 	}
-	low, high := v.bounds("loose", "id", 1, 1<<62)
-	var failed error
-	v.try(v.walkFrom(low, high, func(from int64, limit int) (int64, error) {
-		last := from - 1
-		err := each(context.Background(), v.from, "SELECT id, first, last, samples, step, crc, body FROM loose WHERE id >= ? ORDER BY id LIMIT ?", []any{from, limit}, func(scan func(...any) error) error {
-			var r looseRow
-			var first, end, crc int64
-			if err := scan(&r.id, &first, &end, &r.samples, &r.step, &crc, &r.body); err != nil {
-				return err
-			}
-			last = max(last, r.id)
-			if checksum(looseStream, uint64(r.id), r.body) != crc {
-				v.damaged++
-				return nil
-			}
-			r.first, r.last = time.UnixMilli(first).UTC(), time.UnixMilli(end).UTC()
-			batch = append(batch, r)
+	w := walker{from: v.from, table: "loose", key: "id", columns: []string{"crc", "body", "first", "last", "samples", "step"}, note: v.try}
+	err := w.run(1, maxRowID, func(id int64, values []any) error {
+		body, _ := values[1].([]byte)
+		if values[0] != checksum(looseStream, uint64(id), body) {
+			v.damaged++
 			return nil
-		})
-		if len(batch) >= salvageRows && failed == nil {
-			failed = write()
 		}
-		return last, err
-	}))
-	if failed != nil {
-		return failed
+		number := func(i int) int64 { n, _ := values[i].(int64); return n }
+		batch = append(batch, looseRow{
+			id: id, first: time.UnixMilli(number(2)).UTC(), last: time.UnixMilli(number(3)).UTC(),
+			samples: int(number(4)), step: int(number(5)), body: body,
+		})
+		if len(batch) == salvageRows {
+			return write()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return write()
-}
-
-// walk calls f for each row that can be read between two keys, whatever stands
-// between them.
-func (v *salvage) walk(query string, low, high int64, f func(key, crc int64, body []byte) error) error {
-	var failed error
-	low, high = v.bounds("rows", "key", low, high)
-	v.try(v.walkFrom(low, high, func(from int64, limit int) (int64, error) {
-		last := from - 1
-		err := each(context.Background(), v.from, query, []any{from, high, limit}, func(scan func(...any) error) error {
-			var key, crc int64
-			var body []byte
-			if err := scan(&key, &crc, &body); err != nil {
-				return err
-			}
-			if key <= last || key > high {
-				return fmt.Errorf("%w: row %d after %d", errDamaged, key, last)
-			}
-			last = key
-			if failed == nil {
-				failed = f(key, crc, body)
-			}
-			return nil
-		})
-		return last, err
-	}))
-	return failed
-}
-
-// bounds narrows a range of keys to what the table holds, where that can be read.
-func (v *salvage) bounds(table, key string, low, high int64) (int64, int64) {
-	for _, edge := range []struct {
-		query string
-		to    *int64
-	}{
-		{fmt.Sprintf("SELECT %[2]s FROM %[1]s WHERE %[2]s BETWEEN ? AND ? ORDER BY %[2]s LIMIT 1", table, key), &low},
-		{fmt.Sprintf("SELECT %[2]s FROM %[1]s WHERE %[2]s BETWEEN ? AND ? ORDER BY %[2]s DESC LIMIT 1", table, key), &high},
-	} {
-		var n int64
-		err := v.from.QueryRow(edge.query, low, high).Scan(&n)
-		switch {
-		case err == nil && n >= low && n <= high:
-			*edge.to = n
-		case errors.Is(err, sql.ErrNoRows):
-			return low, low - 1
-		default:
-			v.try(err)
-		}
-	}
-	return low, high
-}
-
-// walkFrom reads in portions from low to high. After an error it goes on key by
-// key for about a page, then in longer and longer leaps, and when a leap lands
-// behind the damage, again key by key from where the leap began.
-func (v *salvage) walkFrom(low, high int64, read func(from int64, limit int) (last int64, err error)) error {
-	const (
-		portion  = 500
-		patience = 64   // keys, about a page of rows
-		attempts = 5000 // in all, so that a wreck does not hold up the start
-	)
-	var first error
-	failures, leap := 0, int64(1)
-	sure := low // below it everything was tried
-	for from := low; from <= high; {
-		limit := portion
-		if failures > 0 {
-			limit = 1
-		}
-		last, err := read(from, limit)
-		if last >= from { // some were read
-			if leap > 1 && from > sure { // what was leapt over, key by key
-				for k := sure; k < from && failures < attempts; k++ {
-					if _, err := read(k, 1); err != nil {
-						failures++
-					}
-				}
-			}
-			from, leap = last+1, 1
-			sure = from
-			if err == nil {
-				failures = 0
-			}
-		} else if err == nil {
-			return first // nothing more is there
-		}
-		if err == nil {
-			continue
-		}
-		if first == nil {
-			first = err
-		}
-		if failures++; failures > attempts {
-			return first
-		}
-		if failures%patience == 0 {
-			leap *= 2
-		}
-		from += leap
-	}
-	return first
 }
