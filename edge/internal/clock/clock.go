@@ -152,7 +152,7 @@ func (c *Clock) Welcome(t time.Time, rtt time.Duration) {
 	c.judge.Store(manager)
 	if !c.sync(manager, SourceManager) {
 		if apart := c.Stamp().Time.Sub(manager.now()); apart.Abs() > disagreement {
-			c.log.Warn("the system's clock says that it is synced and disagrees with the manager", "ahead", apart.Round(time.Millisecond))
+			c.log.Warn("the system's clock says that it is synced and disagrees with the manager", "ahead_ms", apart.Milliseconds())
 		}
 	}
 }
@@ -189,7 +189,7 @@ func (c *Clock) sync(to *reading, source string) bool {
 	offset := to.now().Sub(from.now())
 	c.reading.Store(to)
 	c.report = &event.GatewayClock{Boot: c.boot, OffsetMS: offset.Milliseconds(), Source: source}
-	c.log.Info("clock synced", "source", source, "offset", offset.Round(time.Millisecond))
+	c.log.Info("clock synced", "source", source, "offset_ms", offset.Milliseconds())
 	select {
 	case c.wake <- struct{}{}:
 	default:
