@@ -163,7 +163,11 @@ func (s *Store) Apply(ctx context.Context, d wire.Desired) error {
 		}
 	}
 	s.set(d, nil)
-	s.log.Info("desired section in force", "section", d.Section, "revision", d.Revision)
+	level := slog.LevelInfo
+	if isTokens(d.Section) { // there are many, and they change every day
+		level = slog.LevelDebug
+	}
+	s.log.Log(ctx, level, "desired section in force", "section", d.Section, "revision", d.Revision)
 	return nil
 }
 
