@@ -45,7 +45,12 @@ func (c *conversation) sendLive(ctx context.Context) {
 		slow := newValues != values || !maps.Equal(waiting, backlog)
 		if sent.IsZero() || newShape != shape || slow && time.Since(sent) >= liveValues {
 			now.Time, now.Backlog = c.u.clock.Stamp().Time.UTC().Truncate(time.Millisecond), waiting
-			if payload, err := packed(now); err != nil {
+			payload, err := packed(now)
+			if err != nil { // thousands of connectors: those in use matter more
+				now.Connectors = slices.DeleteFunc(slices.Clone(now.Connectors), func(c wire.LiveConnector) bool { return c.Session == "" })
+				payload, err = packed(now)
+			}
+			if err != nil {
 				c.log.Debug("live message left out", "err", err)
 			} else if _, err := c.session.Publish(Message{Topic: wire.Topic(c.u.cfg.Gateway, wire.KindLive), Payload: payload}); err != nil {
 				c.log.Debug("live message left out", "err", err)

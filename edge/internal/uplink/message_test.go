@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -327,6 +328,27 @@ func TestLive(t *testing.T) {
 		last := w.far.live[len(w.far.live)-1]
 		if last.Connectors[0].Session != "99" || last.Backlog["events"] != 0 || last.Time.IsZero() {
 			t.Errorf("last message %+v", last)
+		}
+	})
+}
+
+// TestLiveOfMany: a site too large for a message shows what is in use.
+func TestLiveOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(2)
+		r := rand.New(rand.NewPCG(1, 1))
+		for i := range 20000 {
+			c := site.LiveConnector{Station: event.StationID(fmt.Sprintf("%016x", r.Uint64())), EVSE: 1, Connector: 1, Status: event.StatusAvailable}
+			if i%100 == 0 {
+				c.Session = event.SessionID(fmt.Sprintf("%016x", r.Uint64()))
+			}
+			w.site.live = append(w.site.live, c)
+		}
+		w.start(t)
+		time.Sleep(time.Second)
+		w.finish(t)
+		if len(w.far.live) != 1 || len(w.far.live[0].Connectors) != 200 {
+			t.Errorf("%d live messages", len(w.far.live))
 		}
 	})
 }

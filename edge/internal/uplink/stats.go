@@ -12,6 +12,7 @@ type Stats struct {
 	Connected   bool      // to the broker
 	Reachable   bool      // the manager has answered the newest hello
 	Since       time.Time // of the connection; zero while there is none
+	LastError   string    // why the last connection ended or was not made
 	Connections uint64    // made
 	Reconnects  uint64    // attempts after a loss or a failure
 	Hellos      uint64
@@ -37,6 +38,7 @@ type LaneStats struct {
 
 type counters struct {
 	since                   atomic.Pointer[time.Time]
+	lastError               atomic.Pointer[string]
 	connections, reconnects atomic.Uint64
 	hellos, questions       atomic.Uint64
 	unreadable, dropped     atomic.Uint64
@@ -48,6 +50,13 @@ func (n *counters) connected(at time.Time) {
 }
 
 func (n *counters) disconnected() { n.since.Store(nil) }
+
+func (n *counters) failed(err error) {
+	if err != nil {
+		text := err.Error()
+		n.lastError.Store(&text)
+	}
+}
 
 type laneCounters struct {
 	batches, bytes, repeats, events atomic.Uint64
@@ -72,6 +81,9 @@ func (u *Uplink) Stats() Stats {
 	}
 	if since := u.counts.since.Load(); since != nil {
 		s.Connected, s.Since = true, *since
+	}
+	if text := u.counts.lastError.Load(); text != nil {
+		s.LastError = *text
 	}
 	for _, l := range u.lanes {
 		n := LaneStats{

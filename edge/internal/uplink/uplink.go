@@ -147,6 +147,10 @@ type section struct {
 	payload []byte
 }
 
+// warnEvery is how many tries in vain are worth one line in the log: with the
+// longest pause some three quarters of an hour.
+const warnEvery = 60
+
 // The manager sends anew what did not fit.
 const (
 	orderQueue   = 256
@@ -188,10 +192,11 @@ func (u *Uplink) Run(ctx context.Context, s Site, d Desired) error {
 		}
 		pause := reconnectAfter(try)
 		level := slog.LevelDebug
-		if try == 0 { // once per outage, not once per try
+		if try < 2 || try%warnEvery == 0 { // the loss, why it stays so, and a reminder
 			level = slog.LevelWarn
 		}
-		u.log.Log(ctx, level, "no connection to the manager, trying again", "after", pause.Round(time.Millisecond), "err", err)
+		u.log.Log(ctx, level, "no connection to the manager, trying again", "tries", try+1, "after", pause.Round(time.Millisecond), "err", err)
+		u.counts.failed(err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
