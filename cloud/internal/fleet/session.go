@@ -107,7 +107,7 @@ func (w *word) sessionUpdated(p *event.SessionUpdated) error {
 	if p.Token != nil {
 		row.Token = p.Token
 	}
-	if p.MeterWh != nil {
+	if p.MeterWh != nil && row.MeterStopWh == nil {
 		row.MeterWh = p.MeterWh
 	}
 	row.Detail.UpdateFlags = union(row.Detail.UpdateFlags, p.Flags)

@@ -70,8 +70,17 @@ func list[T any](items []T, p fleet.Page, key func(T) []any) (fleet.List[T], err
 // decodeCursor reads what list wrote.
 func decodeCursor(cursor string, dest ...any) error {
 	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	var parts []json.RawMessage
 	if err == nil {
-		err = json.Unmarshal(raw, &dest)
+		err = json.Unmarshal(raw, &parts)
+	}
+	if err == nil && len(parts) != len(dest) {
+		err = fleet.ErrBadCursor
+	}
+	for i := range dest {
+		if err == nil {
+			err = json.Unmarshal(parts[i], dest[i])
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %q", fleet.ErrBadCursor, cursor)

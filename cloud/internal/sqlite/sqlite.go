@@ -113,7 +113,8 @@ func (s *Store) prepare(ctx context.Context) error {
 	})
 }
 
-// Close closes the database. Nothing else may be under way.
+// Close closes the database. Nothing else may be under way. Once is enough, and
+// more does no harm.
 func (s *Store) Close() error {
 	errs := []error{s.read.Close()}
 	for _, st := range s.writer.stmts {
@@ -122,6 +123,7 @@ func (s *Store) Close() error {
 	if s.writer.conn != nil {
 		errs = append(errs, s.writer.conn.Close())
 	}
+	s.writer.conn, s.writer.stmts = nil, nil
 	return errors.Join(append(errs, s.write.Close())...)
 }
 
@@ -169,7 +171,12 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 }
 
 func (s *Store) copyTo(ctx context.Context, path string) (err error) {
-	if _, err := s.read.ExecContext(ctx, `VACUUM INTO ?`, path); err != nil {
+	source, err := open(s.path, "", 1) // VACUUM INTO reads only, and yet is refused where nothing may be written
+	if err != nil {
+		return err
+	}
+	_, err = source.ExecContext(ctx, `VACUUM INTO ?`, path)
+	if err = errors.Join(err, source.Close()); err != nil {
 		return err
 	}
 	db, err := open(path, "&_pragma=journal_mode(DELETE)", 1)

@@ -1,14 +1,23 @@
-package sqlite
+package sqlite_test
 
 import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
+	"github.com/chargeyard/chargeyard/cloud/internal/sqlite"
+	"github.com/chargeyard/chargeyard/cloud/internal/storetest"
 )
 
-func openTest(t testing.TB) *Store {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open opens the database at path for the length of a test.
+func open(t testing.TB, path string) *sqlite.Store {
 	t.Helper()
-	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "cloud.db"), slog.New(slog.DiscardHandler))
+	s, err := sqlite.Open(t.Context(), path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,10 +29,9 @@ func openTest(t testing.TB) *Store {
 	return s
 }
 
-func TestOpen(t *testing.T) {
-	s := openTest(t)
-	a, err := s.Incarnation(t.Context())
-	if err != nil || a == "" {
-		t.Fatal(a, err)
-	}
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) storetest.Opener {
+		path := filepath.Join(t.TempDir(), "cloud.db")
+		return func() fleet.Store { return open(t, path) }
+	})
 }
