@@ -104,9 +104,13 @@ func New(mux *http.ServeMux, store Store, commander Commander, hub *Hub, log *sl
 // have at least.
 func operation(role fleet.Role, method, path, id, summary string, errs ...int) huma.Operation {
 	tag, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	errs = append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
+	if method == http.MethodPost || method == http.MethodPut {
+		errs = append(errs, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
 	return huma.Operation{
 		OperationID: id, Method: method, Path: base + path, Summary: summary, Tags: []string{tag},
-		Errors:      append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity}, errs...),
+		Errors:      errs,
 		Security:    []map[string][]string{{"token": {}}},
 		Metadata:    map[string]any{roleKey: role},
 		Description: "Needs the role " + string(role) + " or more.",

@@ -28,7 +28,7 @@ func (a *API) stream() {
 	type listen struct {
 		LastEventID string `header:"Last-Event-ID" pattern:"^[0-9]{1,18}$" doc:"The id of the last event that was received: what came after it is sent first. Without it the stream begins now."`
 	}
-	op := operation(fleet.RoleViewer, http.MethodGet, "/stream", "stream", "Listen to what happens", http.StatusServiceUnavailable)
+	op := operation(fleet.RoleViewer, http.MethodGet, "/stream", "stream", "Listen to what happens")
 	op.Description = "Needs the role viewer or more. Server-sent events. `event` carries one event of the log, its position as id; " +
 		"`live` the newest power and state of what stands behind one gateway, and `gateway` that one came or went, both without id: " +
 		"they are never repeated. A listener that does not read is cut; it resumes with Last-Event-ID."

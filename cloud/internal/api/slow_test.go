@@ -1,0 +1,108 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
+	"github.com/chargeyard/chargeyard/shared/event"
+	"github.com/chargeyard/chargeyard/shared/wire"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// emptyLog is a store without events; everything else of it is not asked for.
+type emptyLog struct{ Store }
+
+func (emptyLog) Events(context.Context, fleet.Scope, fleet.EventFilter, fleet.Page) (fleet.List[fleet.Entry], error) {
+	return fleet.List[fleet.Entry]{}, nil
+}
+
+// stuck is a listener that does not read: what is written waits until the
+// deadline.
+type stuck struct {
+	header   http.Header
+	deadline time.Time
+}
+
+func (s *stuck) Header() http.Header                 { return s.header }
+func (s *stuck) WriteHeader(int)                     {}
+func (s *stuck) SetWriteDeadline(at time.Time) error { s.deadline = at; return nil }
+func (s *stuck) FlushError() error                   { return nil }
+
+func (s *stuck) Write([]byte) (int, error) {
+	time.Sleep(time.Until(s.deadline))
+	return 0, os.ErrDeadlineExceeded
+}
+
+type owners struct{}
+
+func (owners) Owned(_ context.Context, id event.GatewayID) (fleet.Gateway, error) {
+	return fleet.Gateway{ID: id, Tenant: "t"}, nil
+}
+
+// TestSlowListenerIsCut: one that does not read holds up nobody, keeps nothing
+// growing and is gone after its time.
+func TestSlowListenerIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := NewHub(owners{}, slog.New(slog.DiscardHandler), time.Now)
+		a := &API{store: emptyLog{}, hub: hub, log: slog.New(slog.DiscardHandler), now: time.Now}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- hub.Run(ctx) }()
+		l, err := hub.join(ctx, fleet.Scope{Tenant: "t"})
+		if err != nil || l == nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		cut := make(chan time.Duration, 1)
+		go func() {
+			defer hub.leave(l)
+			a.serve(ctx, &stuck{header: http.Header{}}, l, 1)
+			cut <- time.Since(began)
+		}()
+		for range 5000 {
+			hub.Live("gw-1", []byte(`{}`))
+			hub.Live("gw-2", []byte(`{}`))
+			hub.Status("gw-3", wire.Status{Online: true})
+			hub.Applied(fleet.Applied{Entries: make([]fleet.Entry, 1)})
+			synctest.Wait()
+		}
+		l.mu.Lock()
+		owed := len(l.live) + len(l.gateways)
+		l.mu.Unlock()
+		if owed > 3 {
+			t.Errorf("%d messages are owed, want the newest of each gateway", owed)
+		}
+		if after := <-cut; after > 2*streamWrite {
+			t.Errorf("cut after %s, want about %s", after, streamWrite)
+		}
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(hub.cut)
+		families, err := registry.Gather()
+		if err != nil || len(families) != 1 || families[0].GetMetric()[0].GetCounter().GetValue() != 1 {
+			t.Errorf("cut: %v, %v; want 1", families, err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if l, err := hub.join(t.Context(), fleet.Scope{Tenant: "t"}); l != nil || err != nil {
+			t.Errorf("joined a hub that has ended: %v, %v", l, err)
+		}
+	})
+}
+
+func TestTooManyListeners(t *testing.T) {
+	hub := NewHub(owners{}, slog.New(slog.DiscardHandler), time.Now)
+	for i := range maxStreams + 1 {
+		l, err := hub.join(t.Context(), fleet.Scope{Tenant: "t"})
+		if err != nil || (l != nil) != (i < maxStreams) {
+			t.Fatalf("listener %d: %v, %v", i, l, err)
+		}
+	}
+}
