@@ -44,6 +44,7 @@ func runCommand(path string, problems io.Writer) error {
 	log := newLogger(cfg.Log, problems).With("gateway", string(cfg.Gateway))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err = run(ctx, cfg, log)
 	if errors.Is(err, errRestart) {
 		stop()
@@ -239,7 +240,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		}
 		<-failed.Done()
 		g.notify("STOPPING=1")
-		g.log.Info("stopping", "within", stopWithin)
+		g.log.Info("stopping", "within", stopWithin.String())
 		return nil
 	})
 	finished := make(chan error, 1)

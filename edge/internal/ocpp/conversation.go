@@ -21,12 +21,8 @@ import (
 	"github.com/chargeyard/chargeyard/shared/seam"
 )
 
-// How long one write may take before the station counts as one that does not
-// read any more, and how long a closing handshake may.
-const (
-	writeWait = 10 * time.Second
-	closeWait = time.Second
-)
+// closeWait is how long a control frame may take.
+const closeWait = time.Second
 
 // Conversation is one connection of one station: frames in and out, in the
 // framing that all versions of OCPP share. A Peer gives them their meaning.
@@ -263,7 +259,7 @@ type inbound struct {
 var (
 	inbounds sync.Pool
 	buffers  = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-	slices   = sync.Pool{New: func() any { return &[]byte{} }}
+	answers  = sync.Pool{New: func() any { return &[]byte{} }}
 )
 
 // keepBuffer is the largest buffer that goes back to the pool.
@@ -276,7 +272,7 @@ func reuse(slot *[]byte, b []byte) {
 		return
 	}
 	*slot = b[:0]
-	slices.Put(slot)
+	answers.Put(slot)
 }
 
 func release(b *bytes.Buffer) {
@@ -349,12 +345,13 @@ func (c *Conversation) pinged(data string) error {
 // alone is none of death, since some stations cannot pong.
 func (c *Conversation) alive(now time.Time) {
 	c.station.Heard()
-	const step = 5 * time.Second // a timer moved with every frame costs as much as the frame
+	patience := c.server.cfg.readDeadline()
+	step := min(5*time.Second, patience/8) // a timer moved with every frame costs much of the frame
 	if now.Sub(c.heard) < step {
 		return
 	}
 	c.heard = now
-	c.deadline(now.Add(c.server.cfg.readDeadline() + step))
+	c.deadline(now.Add(patience + step))
 	if c.stopping.Load() {
 		c.deadline(now)
 	}
@@ -480,7 +477,7 @@ func (c *Conversation) handle(in *inbound) {
 	if !c.joined {
 		return
 	}
-	body, whole := slices.Get().(*[]byte), slices.Get().(*[]byte)
+	body, whole := answers.Get().(*[]byte), answers.Get().(*[]byte)
 	payload, frame := *body, *whole
 	defer func() {
 		reuse(body, payload)
@@ -538,11 +535,11 @@ func (c *Conversation) open() {
 	}
 }
 
-// write sends one frame. A station that does not take it within writeWait is
+// write sends one frame. A station that does not take it within WriteWait is
 // hung up on: nobody else waits for it.
 func (c *Conversation) write(frame []byte) error {
 	c.writing.Lock()
-	err := c.ws.SetWriteDeadline(time.Now().Add(writeWait))
+	err := c.ws.SetWriteDeadline(time.Now().Add(c.server.cfg.WriteWait))
 	if err == nil {
 		err = c.ws.WriteMessage(websocket.TextMessage, frame)
 	}
@@ -552,7 +549,7 @@ func (c *Conversation) write(frame []byte) error {
 	}
 	reason := "write failed: " + err.Error()
 	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
-		reason = fmt.Sprintf("does not read: a frame was not taken within %v", writeWait)
+		reason = fmt.Sprintf("does not read: a frame was not taken within %v", c.server.cfg.WriteWait)
 	}
 	if c.end(websocket.CloseAbnormalClosure, reason) {
 		c.log.Warn("frame not sent, closing the connection", "err", err)
@@ -659,7 +656,7 @@ func (c *Conversation) miss(p *pending, action string) ([]byte, error) {
 	default:
 	}
 	c.server.metrics.timeouts.Inc()
-	c.log.Warn("no answer in time", "action", action, "id", p.id, "timeout", c.timeout())
+	c.log.Warn("no answer in time", "action", action, "id", p.id, "timeout", c.timeout().String())
 	if missed >= c.server.cfg.TimeoutsToClose {
 		c.hangUp(websocket.CloseGoingAway, fmt.Sprintf("no answer to %d calls in a row", missed))
 	}

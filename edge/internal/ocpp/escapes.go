@@ -63,7 +63,7 @@ func (c *firstLine) CloseWrite() error {
 // percent sign without two hex digits.
 func badEscape(data []byte) bool {
 	line, _, _ := bytes.Cut(data, []byte("\r\n"))
-	_, target, ok := bytes.Cut(line, []byte(" "))
+	target, ok := bytes.CutPrefix(line, []byte("GET "))
 	if !ok {
 		return false
 	}

@@ -191,5 +191,8 @@ func basic(header string, id string) (password []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	return bytes.CutPrefix(plain, []byte(id+":"))
+	if password, ok = bytes.CutPrefix(plain, []byte(id+":")); !ok {
+		return nil, false
+	}
+	return password, true
 }

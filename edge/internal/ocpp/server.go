@@ -38,6 +38,7 @@ type Config struct {
 	Heartbeat           time.Duration // told to stations at their boot
 	Timeout             time.Duration // of a station's answer
 	TimeoutsToClose     int           // calls in a row without answer
+	WriteWait           time.Duration // before a station that does not read is hung up on; 0: 10 s
 	BootWait            time.Duration // before a station that said nothing is sent anything
 	Stations            map[event.StationID]Station
 	Aliases             map[event.StationID]event.StationID // other names that stations connect with
@@ -124,6 +125,9 @@ type Server struct {
 
 // New returns a Server that speaks dialects; it opens nothing.
 func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Dialect) (*Server, error) {
+	if cfg.WriteWait <= 0 {
+		cfg.WriteWait = 10 * time.Second
+	}
 	p, err := newPasswords(2)
 	if err != nil {
 		return nil, err
@@ -134,7 +138,7 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 		metrics:   newMetrics(),
 		passwords: p,
 		upgrader: websocket.Upgrader{
-			HandshakeTimeout: writeWait,
+			HandshakeTimeout: cfg.WriteWait,
 			ReadBufferSize:   1 << 10, // most messages fit; larger ones are read around it
 			WriteBufferSize:  1 << 10,
 			WriteBufferPool:  &sync.Pool{},
@@ -222,7 +226,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // shut ends everything, the patient way first.
 func (s *Server) shut(web *http.Server) {
-	const patience = 6 * time.Second
+	const patience = 5 * time.Second
 	short, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := web.Shutdown(short); err != nil {
@@ -248,7 +252,7 @@ func (s *Server) shut(web *http.Server) {
 		return
 	case <-time.After(patience):
 	}
-	s.log.Warn("stations still busy, cutting them off", "after", patience)
+	s.log.Warn("stations still busy, cutting them off", "after", patience.String())
 	s.kill()
 	for _, c := range open {
 		c.drop()

@@ -1,0 +1,5 @@
+//go:build !race
+
+package ocpp_test
+
+const raceEnabled = false
