@@ -398,10 +398,26 @@ func (st *Station) harmless(c *command) bool {
 	return c.cmd.Type.ForGateway() || c.cmd.ID == ""
 }
 
-// aim finds the session that c is about. It returns why there is none.
+// aim finds the place and the session that c is about. It returns why it cannot
+// be carried out.
 func (st *Station) aim(c *command) string {
-	p, ok := c.params.(*event.StopParams)
-	if !ok {
+	var p *event.StopParams
+	switch v := c.params.(type) {
+	case *event.StopParams:
+		p = v
+	case *event.SetLimitParams:
+		if c.cmd.ID != "" && !st.site.now().Before(v.Until) {
+			return "until is over already"
+		}
+		return ""
+	case *event.CancelReservationParams:
+		for i := range st.reservations {
+			if r := &st.reservations[i]; r.ID == v.Reservation && c.evse == 0 {
+				c.evse = r.EVSE
+			}
+		}
+		return ""
+	default:
 		return ""
 	}
 	var found *session
@@ -433,7 +449,9 @@ func (st *Station) outcome(c *command, conn Connection, o Outcome) {
 	var in input
 	switch o.State {
 	case event.StateDelivered:
-		seam.Hit("edge.command.after-effect")
+		if c.cmd.ID != "" {
+			seam.Hit("edge.command.after-effect")
+		}
 		in = inDelivered
 	case event.StateAccepted:
 		in = inAccepted
@@ -450,6 +468,9 @@ func (st *Station) outcome(c *command, conn Connection, o Outcome) {
 	m, ok := advance(c.phase, in, o.State)
 	if !ok {
 		return
+	}
+	if len(o.Result) > 0 && !json.Valid(o.Result) {
+		o.Result = mustJSON(map[string]string{"text": string(o.Result)})
 	}
 	if m.phase == phaseAccepted {
 		c.scheduled = c.scheduled || isScheduled(o.Reason)
@@ -730,6 +751,9 @@ func (s *Site) restoreCommand(r *Record) error {
 	var v commandState
 	if err := json.Unmarshal(r.Value, &v); err != nil {
 		return err
+	}
+	if v.Command.ID == "" || string(v.Command.ID) != r.Key.ID {
+		return fmt.Errorf("id: expected %q, got %q", r.Key.ID, v.Command.ID)
 	}
 	if v.Phase > phaseFinal {
 		return fmt.Errorf("phase: expected at most %d, got %d", phaseFinal, v.Phase)

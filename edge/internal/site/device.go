@@ -53,6 +53,9 @@ func (st *Station) Security(r SecurityReport) error {
 // Data keeps a message that has no unified word.
 func (st *Station) Data(r DataReport) error {
 	stamp := st.site.clock.Stamp()
+	if len(r.Payload) > 0 && !json.Valid(r.Payload) {
+		r.Text, r.Payload = join(r.Text, string(r.Payload)), nil
+	}
 	ev := &event.DataReceived{Action: r.Action, Vendor: r.Vendor, Message: r.Message, Payload: r.Payload, Text: r.Text, Reason: r.Reason}
 	return st.say(hash("data", r.Action, r.Vendor, r.Message, string(r.Payload), r.Text, r.Reason), stamp.Time, stamp, ev, fact{})
 }

@@ -103,7 +103,10 @@ func (st *Station) Stop(r StopReport) (StopResult, error) {
 	}
 	st.close(found, next)
 	if len(samples) > 0 {
-		st.keepSamples(found, found.at(st.id), stamp, samples)
+		if err := st.keepSamples(found, found.at(st.id), stamp, samples); err != nil {
+			// the end is kept, and a repeat of it would not bring them again
+			st.logger().Warn("samples of a stop not kept", "session", string(found.id), "samples", len(samples), "err", err)
+		}
 	}
 	return StopResult{Session: s.id, Orphan: verdict == stopOrphan, AuthorizeResult: st.recall(r.Token)}, nil
 }

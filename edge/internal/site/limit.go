@@ -1,7 +1,7 @@
 package site
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -66,14 +66,16 @@ func (s *Site) SetPlan(p Plan) error {
 		if !connected {
 			continue // it takes the plan up when it comes
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Ask)
-		err := st.Post(ctx, func() { st.restand(); st.pump() })
-		cancel()
-		if err != nil {
-			st.logger().Warn("station busy, it takes the site plan up at its next connection", "err", err)
-		}
+		s.tellPlan(st)
 	}
 	return nil
+}
+
+// tellPlan lets a station look at the plan, now or as soon as it has room.
+func (s *Site) tellPlan(st *Station) {
+	if err := st.TryPost(func() { st.restand(); st.pump() }); errors.Is(err, ErrBusy) {
+		time.AfterFunc(time.Second, func() { s.tellPlan(st) })
+	}
 }
 
 // limit is a lease: it ends at its Until, and the plan takes over.

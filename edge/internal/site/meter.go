@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -103,6 +104,7 @@ func (st *Station) resolve(samples []event.Sample, stamp Stamp) []event.Sample {
 	since := st.connectedSince(stamp)
 	for i := range samples {
 		v := &samples[i]
+		finite(v)
 		m := judge(ReportedTime{Raw: v.DeviceTime, Time: v.Time}, stamp.Time, stamp.Clock, since)
 		v.Time = m.time
 		if !m.doubted && stamp.Clock == event.ClockSynced {
@@ -110,6 +112,32 @@ func (st *Station) resolve(samples []event.Sample, stamp Stamp) []event.Sample {
 		}
 	}
 	return samples
+}
+
+// finite drops numbers that are none: they cannot be written down.
+func finite(v *event.Sample) {
+	drop := func(f **float64) {
+		if *f != nil && (math.IsNaN(**f) || math.IsInf(**f, 0)) {
+			*f = nil
+		}
+	}
+	drop(&v.PowerW)
+	drop(&v.PowerOfferedW)
+	drop(&v.CurrentOfferedA)
+	drop(&v.SoCPercent)
+	drop(&v.FrequencyHz)
+	drop(&v.TemperatureC)
+	for _, p := range []*event.Phases{v.CurrentA, v.VoltageV} {
+		if p != nil {
+			drop(&p.L1)
+			drop(&p.L2)
+			drop(&p.L3)
+			drop(&p.N)
+		}
+	}
+	for i := range v.Other {
+		drop(&v.Other[i].Value)
+	}
 }
 
 // measured finds the session that samples belong to; nil: none. Young values of
@@ -133,7 +161,7 @@ func (st *Station) measured(r *MeterReport, samples []event.Sample, stamp Stamp)
 	if here != nil {
 		return here, nil // connector first, transaction second
 	}
-	if !real || r.EVSE == 0 || st.byTransaction(transaction) != nil || !young(samples, stamp.Time) {
+	if !real || r.EVSE == 0 || len(st.open) >= maxConnectors || st.byTransaction(transaction) != nil || !young(samples, stamp.Time) {
 		return nil, nil
 	}
 	return st.recover(r, transaction, samples, stamp)

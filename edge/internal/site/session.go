@@ -177,7 +177,7 @@ func (st *Station) Start(r StartReport) (StartResult, error) {
 
 	var c Change
 	at := s.at(st.id)
-	old := st.openAt(r.EVSE, r.Connector)
+	old := st.replaced(r.EVSE, r.Connector)
 	var oldEnd ending
 	if old != nil {
 		oldEnd = ending{kind: superseded, time: when.time, reason: "other", trigger: "abnormal", flags: flagSuperseded}
@@ -241,6 +241,20 @@ func (st *Station) Start(r StartReport) (StartResult, error) {
 	}
 	st.showSession(s)
 	return StartResult{Transaction: s.number(), AuthorizeResult: d.AuthorizeResult}, nil
+}
+
+// replaced is the running session that a start at a connector ends: the one
+// there, or the oldest where a station runs more of them than it can have.
+func (st *Station) replaced(evse, connector int) *session {
+	for _, s := range st.open {
+		if s.evse == evse && s.connector == connector {
+			return s
+		}
+	}
+	if len(st.open) >= maxConnectors {
+		return st.open[0]
+	}
+	return nil
 }
 
 // startRegression compares a begin register with the last one that the connector

@@ -450,3 +450,23 @@ func TestTotal(t *testing.T) {
 		})
 	}
 }
+
+// Two starts without a connector are two sessions, one after the other; and no
+// station runs more sessions than it can have places.
+func TestStartAnywhere(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		for i := range maxConnectors + 10 {
+			r.at("CP1", func(st *Station) {
+				for _, evse := range []int{0, 10 + i} {
+					wh := int64(i)
+					if _, err := st.Start(StartReport{EVSE: evse, Connector: min(evse, 1), Token: card("GOOD"), MeterWh: &wh, Time: said(r.now())}); err != nil {
+						t.Error(err)
+					}
+				}
+				if len(st.open) > maxConnectors {
+					t.Fatalf("%d sessions run", len(st.open))
+				}
+			})
+		}
+	})
+}

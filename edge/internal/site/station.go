@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -156,6 +157,8 @@ func (st *Station) guard(f func()) {
 			return
 		}
 		st.logger().Error("handler panicked, closing the connection", "panic", v, "stack", string(debug.Stack()))
+		st.site.Alarm(context.Background(), event.GatewayAlarm{Alarm: "station_fault", Severity: "warning", Text: fmt.Sprintf(
+			"a message of station %q could not be handled and its connection was closed: please report the log", st.id)})
 		if st.device != nil && st.id != "" {
 			defer func() {
 				if v := recover(); v != nil {

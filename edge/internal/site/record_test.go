@@ -1,0 +1,50 @@
+package site
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+)
+
+// FuzzRestore: whatever a damaged file yields, the gateway starts and serves.
+func FuzzRestore(f *testing.F) {
+	for _, s := range []string{
+		`{"t":"5","e":1,"c":1,"k":12,"s":"2026-11-22T06:00:00Z","m":10,"g":true}`, `{"t":7,"r":2}`, `41`,
+		`{"c":{"id":"a","type":"stop","station":"CP1","expires":"2026-11-22T07:00:00Z"},"p":1}`,
+		`{"b":{"Vendor":"A"},"p":[[0,0],[1,1]]}`, `{"o":{"type":"rfid","value":"A"},"d":"accepted","u":"2026-11-22T07:00:00Z"}`,
+		`{"n":1,"e":1,"u":"2026-11-22T07:00:00Z"}`, `{"e":1,"a":6.5,"u":"2026-11-22T07:00:00Z"}`,
+	} {
+		for kind := range byte(8) {
+			f.Add(kind, "id", []byte(s))
+		}
+	}
+	kinds := []Kind{kindStation, kindCounter, kindFloor, kindSession, kindCommand, kindToken, kindReservation, kindLimit}
+	f.Fuzz(func(t *testing.T, kind byte, id string, value []byte) {
+		r := Record{Key: Key{Kind: kinds[int(kind)%len(kinds)], Station: "CP1", ID: id}, Value: value}
+		clock := &manualClock{now: base}
+		s, err := New(Config{}, nowhere{}, clock, &fakeManager{away: true}, []Record{r}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := s.Station("CP1")
+		defer func() {
+			if st.timer != nil {
+				st.timer.Stop()
+			}
+		}()
+		wh := int64(5)
+		if _, err := st.Connected(new(fakeDevice), ConnectionInfo{Protocol: "ocpp1.6"}); err != nil {
+			t.Error(err)
+		}
+		if _, err := st.Start(StartReport{EVSE: 1, Connector: 1, Token: card("A"), MeterWh: &wh, Time: said(base)}); err != nil {
+			t.Error(err)
+		}
+		if _, err := st.Stop(StopReport{Transaction: "5", MeterWh: &wh, Time: said(base.Add(time.Minute))}); err != nil {
+			t.Error(err)
+		}
+		st.resume()
+		if st.timer != nil {
+			st.timer.Stop()
+		}
+	})
+}
