@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,13 +21,14 @@ var _ site.Clock = (*Clock)(nil)
 
 // fakeSystem is the system's clock and the kernel's word about it.
 type fakeSystem struct {
-	ahead  time.Duration // of the bubble's time
-	synced bool
+	ahead  atomic.Int64 // nanoseconds before the bubble's time
+	synced atomic.Bool
 }
 
-func (s *fakeSystem) now() time.Time { return time.Now().Add(s.ahead).Round(0) }
+func (s *fakeSystem) now() time.Time {
+	return time.Now().Add(time.Duration(s.ahead.Load())).Round(0)
+}
 
-// start is the bubble's time at the start of a test: 2000-01-01.
 var (
 	real     = time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
 	build    = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
@@ -36,10 +38,10 @@ var (
 )
 
 // set makes the system show t.
-func (s *fakeSystem) set(t time.Time) { s.ahead = time.Until(t) }
+func (s *fakeSystem) set(t time.Time) { s.ahead.Store(int64(time.Until(t))) }
 
 func newClock(s *fakeSystem, floor time.Time) *Clock {
-	return newOn("b", floor, s.now, func() bool { return s.synced }, discards)
+	return newOn("b", floor, s.now, s.synced.Load, discards)
 }
 
 // TestFirstGuess: where time begins while nobody knows it.
@@ -64,7 +66,8 @@ func TestFirstGuess(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &fakeSystem{synced: tt.synced}
+				s := &fakeSystem{}
+				s.synced.Store(tt.synced)
 				s.set(tt.system)
 				c := newClock(s, build)
 				c.Raise(tt.newest)
@@ -102,7 +105,7 @@ func TestSync(t *testing.T) {
 	}{
 		{
 			name: "kernel", source: SourceKernel,
-			sync: func(s *fakeSystem, _ *Clock, now time.Time) { s.set(now); s.synced = true },
+			sync: func(s *fakeSystem, _ *Clock, now time.Time) { s.set(now); s.synced.Store(true) },
 		},
 		{
 			name: "manager", source: SourceManager, within: 50 * time.Millisecond,
@@ -191,12 +194,12 @@ func TestOneOffset(t *testing.T) {
 		c.Welcome(real, 0)
 		time.Sleep(time.Minute)
 		s.set(real.Add(time.Minute + 3*time.Second)) // the kernel knows better by three seconds
-		s.synced = true
+		s.synced.Store(true)
 		time.Sleep(2 * time.Minute)
 		if got, want := c.Stamp().Time, s.now().UTC(); !got.Equal(want) {
 			t.Errorf("Stamp: %v, want the kernel's %v", got, want)
 		}
-		s.synced = false // it lost its source: what it has is still the best
+		s.synced.Store(false) // it lost its source: what it has is still the best
 		time.Sleep(10 * time.Minute)
 		if got := c.Stamp(); !got.Time.Equal(s.now().UTC()) || got.Clock != event.ClockSynced {
 			t.Errorf("Stamp: %+v, want %v", got, s.now())
@@ -211,7 +214,8 @@ func TestOneOffset(t *testing.T) {
 // TestSyncedFromTheStart: nothing is to be mended, so nothing is reported.
 func TestSyncedFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &fakeSystem{synced: true}
+		s := &fakeSystem{}
+		s.synced.Store(true)
 		s.set(real)
 		c := newClock(s, build)
 		stop, reports := runClock(t, c, nil)
