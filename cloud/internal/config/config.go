@@ -149,7 +149,7 @@ func (f *Faults) at(line int, format string, args ...any) {
 var (
 	yamlLine    = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
 	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type .*$`)
-	yamlType    = regexp.MustCompile("^cannot unmarshal (\\S+) `?(.*?)`? into (.+)$")
+	yamlType    = regexp.MustCompile("^cannot unmarshal (\\S+)(?: `(.*)`)? into (.+)$")
 )
 
 // yaml takes over what the YAML library found, in words for its user.
@@ -168,7 +168,14 @@ func (f *Faults) yaml(err error) {
 		if m := yamlUnknown.FindStringSubmatch(text); m != nil {
 			text = "unknown key " + m[1]
 		} else if m := yamlType.FindStringSubmatch(text); m != nil {
-			text = fmt.Sprintf("expected %s, got %q", kind(m[3]), m[2])
+			got := strconv.Quote(m[2])
+			switch m[1] {
+			case "!!seq":
+				got = "a list"
+			case "!!map":
+				got = "keys and values"
+			}
+			text = fmt.Sprintf("expected %s, got %s", kind(m[3]), got)
 		}
 		f.at(line, "%s", text)
 	}
