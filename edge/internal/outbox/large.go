@@ -162,7 +162,7 @@ func (l *Lane) stubTail(whole []byte, data stub) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(struct {
+	tail, err := json.Marshal(struct {
 		Source    string          `json:"source"`
 		Type      event.Type      `json:"type"`
 		Subject   string          `json:"subject,omitempty"`
@@ -178,4 +178,8 @@ func (l *Lane) stubTail(whole []byte, data stub) ([]byte, error) {
 		Time: e.Time.UTC().Format(event.TimeLayout), Recorded: e.Recorded.UTC().Format(event.TimeLayout),
 		Boot: e.Boot, Clock: e.Clock, Truncated: e.Truncated, Stub: true, Data: raw,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return tail[1:], nil // the head brings the opening brace
 }

@@ -122,7 +122,7 @@ func (l *Lane) load(db *database) error {
 	if err != nil {
 		return err
 	}
-	if l.name == event.LaneEvents {
+	if l.name == event.LaneEvents && l.o.records.restoring() {
 		if err := l.loadRecords(ctx, db); err != nil {
 			return err
 		}

@@ -122,6 +122,7 @@ func (o *Outbox) open() error {
 	if err := syncDir(o.cfg.Dir); err != nil {
 		return errors.Join(err, o.closeFiles())
 	}
+	o.records.finish()
 	o.ballast.fill()
 	o.events.start()
 	o.samples.start()

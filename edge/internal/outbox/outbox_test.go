@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// Each check opens files many times: fewer than rapid's default of 100.
-	if err := flag.Set("rapid.checks", "30"); err != nil {
+	if err := flag.Set("rapid.checks", "20"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
@@ -98,7 +98,7 @@ func commit(t testing.TB, o *Outbox, numbers ...int) {
 // infos reads what the events of a batch say.
 func infos(t testing.TB, b wire.Batch) []string {
 	t.Helper()
-	events, err := wire.ParseBatch(b.JSON)
+	events, err := wire.ParseBatch(wire.Pack(b.JSON))
 	if err != nil {
 		t.Fatalf("%v\n%.300s", err, b.JSON)
 	}

@@ -148,7 +148,7 @@ func (w *world) deliverOne(t *rapid.T, bytes int, ack bool) {
 	if b.First != w.position[b.Stream]+1 && !ack {
 		return // the manager would ask for a hello
 	}
-	events, err := wire.ParseBatch(b.JSON)
+	events, err := wire.ParseBatch(wire.Pack(b.JSON))
 	w.fail(err)
 	for _, e := range events {
 		id, err := e.EventID()

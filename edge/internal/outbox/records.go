@@ -14,6 +14,8 @@ import (
 type records struct {
 	mu     sync.Mutex
 	values map[site.Key]record
+	// finished is set when the outbox is open.
+	finished bool
 
 	// Owned by the writer of the events lane.
 	ids    map[site.Key]int64 // where the record lies, or will lie
@@ -127,8 +129,16 @@ func keyOf(kind, station, name string) site.Key {
 	return site.Key{Kind: site.Kind(kind), Station: event.StationID(station), ID: name}
 }
 
-func (r *records) empty() bool {
+// finish says that everything is restored: from now on memory is newer than any
+// file.
+func (r *records) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.values) == 0
+	r.finished = true
+}
+
+func (r *records) restoring() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.finished
 }

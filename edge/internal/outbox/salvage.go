@@ -411,7 +411,7 @@ func (v *salvage) readHoles(st *stream) []span {
 // readRecords takes the records that memory does not have.
 func (v *salvage) readRecords() {
 	loaded := v.l.o.records
-	fresh := loaded.empty()
+	restoring := loaded.restoring()
 	w := walker{from: v.from, table: "records", key: "id", columns: []string{"crc", "kind", "station", "name", "value"}, note: v.try}
 	// Without an error: f returns none.
 	_ = w.run(1, maxRowID, func(id int64, values []any) error {
@@ -425,7 +425,7 @@ func (v *salvage) readRecords() {
 			return nil
 		}
 		v.recovered++
-		if fresh { // else memory is newer
+		if restoring { // else memory is newer
 			loaded.restore(id, k, value)
 		}
 		return nil

@@ -70,7 +70,7 @@ func crossed(t testing.TB, l *Lane) (infos []string, alarms []event.Event) {
 		if at+1 != b.First {
 			t.Fatalf("stream %s: batch begins with %d, position %d, oldest %d, missing %v", b.Stream, b.First, position[b.Stream], sum.Oldest, sum.Missing)
 		}
-		events, err := wire.ParseBatch(b.JSON)
+		events, err := wire.ParseBatch(wire.Pack(b.JSON))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,7 +34,7 @@ func addSamples(t testing.TB, o *Outbox, drafts ...event.Draft) {
 // seconds reads the samples of a batch: per event, the seconds since sampledAt.
 func seconds(t testing.TB, b wire.Batch) [][]int {
 	t.Helper()
-	events, err := wire.ParseBatch(b.JSON)
+	events, err := wire.ParseBatch(wire.Pack(b.JSON))
 	if err != nil {
 		t.Fatal(err)
 	}
