@@ -89,9 +89,9 @@ func TestTokenCache(t *testing.T) {
 		want("a refusal too", "BAD", invalid, byCache)
 		r.restart()
 		want("after a restart", "GOOD", accepted, byCache)
-		time.Sleep(11 * time.Minute)
+		r.pass(11 * time.Minute)
 		want("a refusal is soon forgotten", "BAD", invalid, byPolicy)
-		time.Sleep(time.Hour)
+		r.pass(time.Hour)
 		want("too old", "GOOD", invalid, byPolicy)
 		r.manager.away = false
 		want("asked again", "GOOD", accepted, byCloud)

@@ -116,7 +116,7 @@ func TestStartNotSeen(t *testing.T) {
 		d, _ := r.connect("CP1", 1)
 		d.answer = obey(delivered, agreed)
 		r.execute(event.Command{ID: "c1", Type: event.CommandStart, Station: "CP1", Params: params(event.StartParams{Token: card("X")})})
-		time.Sleep(61 * time.Second)
+		r.pass(61 * time.Second)
 		r.wantStates("c1", delivered, agreed, lost)
 	})
 }
@@ -160,7 +160,7 @@ func TestCommandNotConnected(t *testing.T) {
 		r.execute(event.Command{ID: "nobody", Type: event.CommandGetConfiguration, Station: "CP9"})
 		r.wantStates("over", event.StateExpired)
 		r.wantStates("nobody", event.StateRejected)
-		time.Sleep(5 * time.Minute)
+		r.pass(5 * time.Minute)
 		r.wantStates("start", sent, failed)
 		r.wantStates("short", sent, event.StateExpired)
 		r.wantStates("conf", sent)
@@ -197,7 +197,7 @@ func TestCancel(t *testing.T) {
 		r.execute(event.Command{ID: "c", Type: event.CommandClearCache, Station: "CP1"})
 		r.wantStates("c", event.StateCancelled, event.StateCancelled)
 		r.at("CP1", func(*Station) { d.reports[0](Outcome{State: succeeded}) })
-		time.Sleep(time.Minute)
+		r.pass(time.Minute)
 		if len(d.orders) != 1 {
 			t.Errorf("orders %+v", d.orders)
 		}
@@ -209,7 +209,7 @@ func TestJournaledBeforeEffect(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		d, _ := r.connect("CP1", 1)
 		full := true
-		r.journal.fail = func(Change) bool { return full }
+		r.journal.refuse(func(Change) bool { return full })
 		d.answer = func(o Order, report func(Outcome)) {
 			if _, ok := r.journal.records[Key{Kind: kindCommand, Station: "CP1", ID: string(o.ID)}]; !ok {
 				t.Errorf("%s carried out before it was journaled", o.ID)
@@ -217,12 +217,12 @@ func TestJournaledBeforeEffect(t *testing.T) {
 			report(Outcome{State: delivered})
 		}
 		r.execute(event.Command{ID: "a", Type: event.CommandClearCache, Station: "CP1"})
-		time.Sleep(time.Minute)
+		r.pass(time.Minute)
 		if len(d.orders) != 0 {
 			t.Fatal("carried out though the journal failed")
 		}
 		full = false
-		time.Sleep(time.Minute)
+		r.pass(time.Minute)
 		if len(d.orders) != 1 {
 			t.Fatalf("%d orders once the journal works", len(d.orders))
 		}
@@ -234,11 +234,11 @@ func TestStateKeptLater(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		d, _ := r.connect("CP1", 1)
 		r.execute(event.Command{ID: "a", Type: event.CommandClearCache, Station: "CP1"})
-		r.journal.fail = func(Change) bool { return true }
+		r.journal.refuse(func(Change) bool { return true })
 		r.at("CP1", func(*Station) { d.reports[0](Outcome{State: delivered}); d.reports[0](Outcome{State: succeeded}) })
-		time.Sleep(12 * time.Second)
-		r.journal.fail = nil
-		time.Sleep(12 * time.Second)
+		r.pass(12 * time.Second)
+		r.journal.refuse(nil)
+		r.pass(12 * time.Second)
 		r.wantStates("a", delivered, succeeded)
 	})
 }
@@ -275,8 +275,7 @@ func TestCommandAfterCrash(t *testing.T) {
 				if tt.seen != nil {
 					tt.seen(r)
 				}
-				time.Sleep(11 * time.Second)
-				synctest.Wait()
+				r.pass(11 * time.Second)
 				if (len(d2.looks) > 0) != (tt.look != "") {
 					t.Fatalf("looked %d times", len(d2.looks))
 				}
@@ -286,8 +285,7 @@ func TestCommandAfterCrash(t *testing.T) {
 					}
 					r.at("CP1", func(*Station) { d2.looked[0](Outcome{State: tt.look}) })
 				}
-				time.Sleep(10 * time.Minute)
-				synctest.Wait()
+				r.pass(10 * time.Minute)
 				if got := r.states("a"); len(got) == 0 || got[len(got)-1] != tt.want || slices.Contains(got[:len(got)-1], tt.want) {
 					t.Errorf("states %v, want %v at the end", got, tt.want)
 				}
@@ -311,7 +309,7 @@ func TestLostAnswer(t *testing.T) {
 			}
 			d.reports[0](Outcome{State: lost}) // the adapter says it too
 		})
-		time.Sleep(2 * time.Minute)
+		r.pass(2 * time.Minute)
 		r.connect("CP1", 1)
 		r.wantStates("reset", delivered, delivered, succeeded)
 	})
@@ -319,7 +317,7 @@ func TestLostAnswer(t *testing.T) {
 
 func TestWithoutTime(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
-		r.clock.unjudged = true
+		r.clock.set(func(c *fakeClock) { c.unjudged = true })
 		d, _ := r.connect("CP1", 1)
 		d.answer = obey(delivered, succeeded)
 		until := r.now().Add(time.Hour)
@@ -337,8 +335,8 @@ func TestWithoutTime(t *testing.T) {
 		r.wantStates("stop", delivered, succeeded)
 		r.wantStates("unlock", sent)
 		r.wantStates("higher", sent)
-		r.clock.unjudged = false
-		time.Sleep(2 * time.Minute)
+		r.clock.set(func(c *fakeClock) { c.unjudged = false })
+		r.pass(2 * time.Minute)
 		r.wantStates("higher", sent, delivered, succeeded)
 	})
 }

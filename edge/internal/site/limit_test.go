@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/chargeyard/chargeyard/shared/event"
@@ -65,11 +64,11 @@ func TestLease(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		time.Sleep(time.Second)
+		r.pass(time.Second)
 		r.execute(event.Command{ID: "a", Type: event.CommandSetLimit, Station: "CP1", Params: params(event.SetLimitParams{LimitA: p(10.0), Until: r.now().Add(30 * time.Minute)})})
 		r.execute(event.Command{ID: "b", Type: event.CommandSetLimit, Station: "CP1", EVSE: 2, Params: params(event.SetLimitParams{LimitA: p(8.0), Until: r.now().Add(20 * time.Minute)})})
 		r.wantStates("a", delivered, succeeded)
-		time.Sleep(25 * time.Minute)
+		r.pass(25 * time.Minute)
 		r.restart()
 		d2 := &fakeDevice{answer: obey(delivered, succeeded)}
 		if err := r.site.SetPlan(plan); err != nil {
@@ -80,8 +79,7 @@ func TestLease(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
+		r.pass(10 * time.Minute)
 		if got, want := orders(d), []string{
 			"set_limit 0 6 standing default", "set_limit 0 16 standing", "set_limit 0 10", "set_limit 2 8", "clear_limit 2 standing",
 		}; !slices.Equal(got, want) {
@@ -116,7 +114,7 @@ func TestLimitMeasured(t *testing.T) {
 		d, _ := r.connect("CP1", 1)
 		d.answer = obey(delivered, agreed)
 		r.execute(event.Command{ID: "a", Type: event.CommandSetLimit, Station: "CP1", EVSE: 1, Params: params(event.SetLimitParams{LimitA: p(10.0), Until: r.now().Add(5 * time.Hour)})})
-		time.Sleep(time.Hour) // nobody charges: nothing can be seen
+		r.pass(time.Hour) // nobody charges: nothing can be seen
 		r.wantStates("a", delivered, agreed)
 		tx := fmt.Sprint(r.begin("CP1", 1, "GOOD", 1).Transaction)
 		for _, a := range []float64{16, 9.8} {
@@ -155,7 +153,7 @@ func TestReservation(t *testing.T) {
 		r.status("CP1", 1, event.StatusAvailable)
 		r.wantStates("c", delivered, agreed, succeeded)
 		reserve(r, "d", 9, "X", 10*time.Minute)
-		time.Sleep(12 * time.Minute)
+		r.pass(12 * time.Minute)
 		r.wantStates("d", delivered, agreed, lost)
 		var got []string
 		for _, u := range kept[*event.ReservationUpdated](r.journal) {
@@ -181,7 +179,7 @@ func TestAvailability(t *testing.T) {
 		r.status("CP1", 1, event.StatusUnavailable)
 		r.wantStates("off", delivered, agreed, succeeded)
 		set("unseen", 2, false)
-		time.Sleep(31 * time.Second)
+		r.pass(31 * time.Second)
 		r.wantStates("unseen", delivered, agreed, lost)
 
 		tx := fmt.Sprint(r.begin("CP1", 2, "GOOD", 1).Transaction)
@@ -190,7 +188,7 @@ func TestAvailability(t *testing.T) {
 			report(Outcome{State: agreed, Reason: "scheduled: a session is running"})
 		}
 		set("later", 2, false)
-		time.Sleep(3 * time.Hour)
+		r.pass(3 * time.Hour)
 		r.wantStates("later", delivered, agreed)
 		r.end("CP1", StopReport{Transaction: tx, MeterWh: p[int64](5), Time: said(r.now())})
 		r.status("CP1", 2, event.StatusUnavailable)
@@ -205,7 +203,7 @@ func TestJobs(t *testing.T) {
 		r.execute(event.Command{ID: "fw", Type: event.CommandUpdateFirmware, Station: "CP1", Params: params(event.UpdateFirmwareParams{URL: "https://x"})})
 		r.execute(event.Command{ID: "log", Type: event.CommandGetLog, Station: "CP1", Params: params(event.GetLogParams{URL: "https://x"})})
 		for _, w := range []string{"downloading", "downloaded", "installing"} {
-			time.Sleep(25 * time.Minute)
+			r.pass(25 * time.Minute)
 			r.at("CP1", func(st *Station) {
 				if err := st.Firmware(FirmwareReport{Status: w}); err != nil {
 					t.Error(err)

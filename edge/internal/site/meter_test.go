@@ -74,7 +74,7 @@ func TestRecoveredSession(t *testing.T) {
 		r.connect("CP1", 1)
 		tx := "4711"
 		r.meter(MeterReport{EVSE: 1, Connector: 1, Transaction: &tx, Samples: []event.Sample{r.energy(5000)}})
-		time.Sleep(time.Minute)
+		r.pass(time.Minute)
 		r.meter(MeterReport{EVSE: 1, Connector: 1, Transaction: &tx, Samples: []event.Sample{r.energy(5100)}})
 		r.end("CP1", StopReport{Transaction: tx, MeterWh: p[int64](5500), Time: said(r.now())})
 		s, e := kept[*event.SessionStarted](r.journal), kept[*event.SessionEnded](r.journal)
@@ -121,7 +121,7 @@ func TestMustNotWait(t *testing.T) {
 			t.Errorf("%d samples, want 1", n)
 		}
 		for range 4 { // the first register of each quarter of an hour, and no other
-			time.Sleep(8 * time.Minute)
+			r.pass(8 * time.Minute)
 			r.meter(MeterReport{EVSE: 1, Connector: 1, Transaction: &tx, Samples: []event.Sample{r.energy(200)}})
 		}
 		if u := kept[*event.SessionUpdated](r.journal)[3:]; len(u) != 2 || u[0].Reading != nil {
@@ -134,7 +134,7 @@ func TestMeterOutsideSessions(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		for range 16 {
 			r.meter(MeterReport{Samples: []event.Sample{r.energy(5)}})
-			time.Sleep(2 * time.Minute)
+			r.pass(2 * time.Minute)
 		}
 		if n := len(kept[*event.MeterRead](r.journal)); n != 3 {
 			t.Errorf("%d registers in half an hour, want 3", n)
@@ -150,7 +150,7 @@ func TestMeterRegression(t *testing.T) {
 		r.connect("CP1", 1)
 		tx := fmt.Sprint(r.begin("CP1", 1, "GOOD", 100).Transaction)
 		for _, wh := range []int64{500, 900, 10, 300} {
-			time.Sleep(time.Second)
+			r.pass(time.Second)
 			r.meter(MeterReport{EVSE: 1, Connector: 1, Transaction: &tx, Samples: []event.Sample{r.energy(wh)}})
 		}
 		r.restart()
@@ -189,8 +189,8 @@ func TestBeginReading(t *testing.T) {
 // While the gateway has no clock every time is its own.
 func TestUnsynced(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
-		r.clock.unsynced = true
-		r.clock.ahead = -24 * time.Hour
+		r.clock.set(func(c *fakeClock) { c.unsynced = true })
+		r.clock.set(func(c *fakeClock) { c.ahead = -24 * time.Hour })
 		r.connect("CP1", 1)
 		claim := base.Add(time.Hour)
 		var tx string
@@ -205,8 +205,8 @@ func TestUnsynced(t *testing.T) {
 		if d := s.Data.(*event.SessionStarted); !s.Time.Equal(r.now()) || d.DeviceTime != said(claim).Raw || d.Flags != nil || s.Clock != event.ClockUnsynced {
 			t.Errorf("started %+v at %v", d, s.Time)
 		}
-		time.Sleep(10 * time.Minute)
-		r.clock.unsynced, r.clock.ahead = false, time.Hour
+		r.pass(10 * time.Minute)
+		r.clock.set(func(c *fakeClock) { c.unsynced, c.ahead = false, time.Hour })
 		r.end("CP1", StopReport{Transaction: tx, MeterWh: p[int64](2), Time: said(claim.Add(10 * time.Minute))})
 		e := kept[*event.SessionEnded](r.journal)[0]
 		if e.DurationS != 600 || e.Started != nil || e.Flags != nil {

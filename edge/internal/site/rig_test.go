@@ -2,7 +2,6 @@ package site
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -23,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var base = time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
 
 type fakeClock struct {
+	mu       sync.Mutex
 	start    time.Time
 	boot     string
 	unsynced bool
@@ -30,7 +30,15 @@ type fakeClock struct {
 	ahead    time.Duration
 }
 
+func (c *fakeClock) set(f func(*fakeClock)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(c)
+}
+
 func (c *fakeClock) Stamp() Stamp {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := Stamp{Time: base.Add(time.Since(c.start) + c.ahead), Boot: c.boot, Clock: event.ClockSynced}
 	if c.unsynced {
 		s.Clock = event.ClockUnsynced
@@ -39,6 +47,8 @@ func (c *fakeClock) Stamp() Stamp {
 }
 
 func (c *fakeClock) Judge() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return base.Add(time.Since(c.start) + c.ahead), !c.unjudged
 }
 
@@ -50,6 +60,13 @@ type fakeJournal struct {
 	records map[Key][]byte
 	fail    func(c Change) bool
 	commits int
+}
+
+// refuse makes Commit fail where f says so; nil: nowhere.
+func (j *fakeJournal) refuse(f func(c Change) bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.fail = f
 }
 
 func (j *fakeJournal) Commit(_ context.Context, c Change) error {
@@ -192,7 +209,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	r.boots++
-	r.clock.boot = fmt.Sprintf("boot-%d", r.boots)
+	r.clock.set(func(c *fakeClock) { c.boot = fmt.Sprintf("boot-%d", r.boots) })
 	s, err := New(r.cfg, r.journal, r.clock, r.manager, r.journal.restored(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
@@ -200,6 +217,17 @@ func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.site, r.stop, r.done = s, cancel, make(chan error, 1)
 	go func() { r.done <- s.Run(ctx) }()
+	synctest.Wait()
+}
+
+// pass lets time go by until everybody waits for something later. What the test has read or set so far happens before what the stations do then.
+func (r *rig) pass(d time.Duration) {
+	for _, st := range r.site.all() {
+		if st.inbox != nil && len(st.inbox) == 0 {
+			r.at(st.id, func(*Station) {})
+		}
+	}
+	time.Sleep(d)
 	synctest.Wait()
 }
 
@@ -341,8 +369,6 @@ func bubble(t *testing.T, cfg Config, f func(t *testing.T, r *rig)) {
 		f(t, r)
 	})
 }
-
-var errAny = errors.New("any")
 
 func sortedKeys(m map[Key][]byte) []Key {
 	return slices.SortedFunc(maps.Keys(m), func(a, b Key) int {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/chargeyard/chargeyard/shared/event"
@@ -19,7 +18,7 @@ func TestSession(t *testing.T) {
 			t.Fatalf("start answered %+v", started)
 		}
 		r.status("CP1", 1, event.StatusCharging)
-		time.Sleep(20 * time.Minute)
+		r.pass(20 * time.Minute)
 		tx := fmt.Sprint(started.Transaction)
 		r.at("CP1", func(st *Station) {
 			err := st.Meter(MeterReport{EVSE: 1, Connector: 1, Transaction: &tx, Samples: []event.Sample{
@@ -29,7 +28,7 @@ func TestSession(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		time.Sleep(10 * time.Minute)
+		r.pass(10 * time.Minute)
 		stop := StopReport{Transaction: tx, MeterWh: p[int64](6000), Time: said(r.now()), Reason: "local", Token: p(card("good"))}
 		stopped := r.end("CP1", stop)
 		if stopped.Orphan || stopped.Decision != accepted {
@@ -64,7 +63,7 @@ func TestNotKept(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		r.connect("CP1", 1)
 		before := len(r.journal.types())
-		r.journal.fail = func(Change) bool { return true }
+		r.journal.refuse(func(Change) bool { return true })
 		start := StartReport{EVSE: 1, Connector: 1, Token: card("GOOD"), MeterWh: p[int64](10), Time: said(r.now())}
 		stop := StopReport{Transaction: "9", MeterWh: p[int64](10), Time: said(r.now())}
 		r.at("CP1", func(st *Station) {
@@ -85,7 +84,7 @@ func TestNotKept(t *testing.T) {
 				}
 			}
 		})
-		r.journal.fail = nil
+		r.journal.refuse(nil)
 		r.at("CP1", func(st *Station) { // each again, and each is an event now
 			for i := range 2 {
 				if _, err := st.Start(start); err != nil {
@@ -148,7 +147,7 @@ func TestStartAgain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, Config{}, func(t *testing.T, r *rig) {
 				r.connect("CP1", 2)
-				time.Sleep(time.Minute)
+				r.pass(time.Minute)
 				start := func(rep StartReport) (out StartResult) {
 					r.at("CP1", func(st *Station) {
 						var err error
@@ -189,7 +188,7 @@ func TestSuperseded(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) { // quirk 58
 		r.connect("CP1", 1)
 		a := r.begin("CP1", 1, "GOOD", 100)
-		time.Sleep(time.Hour)
+		r.pass(time.Hour)
 		r.at("CP1", func(st *Station) {
 			if err := st.Meter(MeterReport{EVSE: 1, Connector: 1, Samples: []event.Sample{{Time: r.now(), EnergyWh: p[int64](900)}}}); err != nil {
 				t.Error(err)
@@ -221,15 +220,14 @@ func TestInferredEnd(t *testing.T) {
 		r.connect("CP1", 1)
 		a := r.begin("CP1", 1, "GOOD", 100)
 		r.status("CP1", 1, event.StatusCharging)
-		time.Sleep(10 * time.Minute)
+		r.pass(10 * time.Minute)
 		r.status("CP1", 1, event.StatusAvailable)
-		time.Sleep(59 * time.Second)
+		r.pass(59 * time.Second)
 		if e := kept[*event.SessionEnded](r.journal); len(e) != 0 {
 			t.Fatalf("ended too early: %+v", e[0])
 		}
 		free := r.now().Add(-59 * time.Second)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		r.pass(2 * time.Second)
 		e := kept[*event.SessionEnded](r.journal)
 		if len(e) != 1 || flags(e[0].Flags) != "[inferred gap]" || *e[0].EnergyWh != 0 {
 			t.Fatalf("ended %+v", e)
@@ -256,7 +254,7 @@ func TestNotInferred(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		_, conn := r.connect("CP1", 1)
 		r.begin("CP1", 1, "GOOD", 100)
-		time.Sleep(time.Hour)
+		r.pass(time.Hour)
 		if e := kept[*event.SessionEnded](r.journal); len(e) != 0 {
 			t.Fatalf("ended: %+v", e[0])
 		}
@@ -267,7 +265,7 @@ func TestNotInferred(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		time.Sleep(time.Hour)
+		r.pass(time.Hour)
 		if e := kept[*event.SessionEnded](r.journal); len(e) != 0 {
 			t.Fatalf("ended while away: %+v", e[0])
 		}
@@ -285,7 +283,7 @@ func TestRestartGoesOn(t *testing.T) {
 		if b.Transaction != a.Transaction+1 {
 			t.Errorf("transactions %d, then %d", a.Transaction, b.Transaction)
 		}
-		time.Sleep(time.Minute)
+		r.pass(time.Minute)
 		tx := fmt.Sprint(a.Transaction)
 		r.at("CP1", func(st *Station) {
 			if err := st.Meter(MeterReport{EVSE: 1, Connector: 1, Transaction: &tx, Samples: []event.Sample{{Time: r.now(), EnergyWh: p[int64](200)}}}); err != nil {
