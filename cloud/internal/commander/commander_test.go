@@ -20,7 +20,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The compressor makes its channels when it is first used: not inside of one
+	// test's virtual time, or the next cannot use it.
+	if _, err := wire.Unpack(wire.Pack(make([]byte, 4096))); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // yard is a store, a bus and a directory in one, with one tenant and the
 // gateways gw-1 and gw-2.
@@ -100,9 +107,12 @@ func (y *yard) OwedCommands(_ context.Context, g event.GatewayID) ([]fleet.Comma
 }
 
 func (y *yard) Token(ctx context.Context, _ fleet.Tenant, value string) (fleet.Token, error) {
-	if y.slow > 0 {
+	y.mu.Lock()
+	slow := y.slow
+	y.mu.Unlock()
+	if slow > 0 {
 		select {
-		case <-time.After(y.slow):
+		case <-time.After(slow):
 		case <-ctx.Done():
 			return fleet.Token{}, ctx.Err()
 		}
@@ -163,6 +173,13 @@ func (y *yard) Publish(topic string, payload []byte, qos byte, retained bool) er
 	y.sent = append(y.sent, what)
 	y.bodies[what] = payload
 	return nil
+}
+
+// set changes the yard while the commander works.
+func (y *yard) set(change func()) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	change()
 }
 
 // took returns what was published since the last call.
@@ -335,10 +352,10 @@ func TestCommands(t *testing.T) {
 	t.Run("a bus that fails costs nothing but time", func(t *testing.T) {
 		run(t, func(t *testing.T, c *commander.Commander, y *yard) {
 			hello(t, c)
-			y.broken = errors.New("away")
+			y.set(func() { y.broken = errors.New("away") })
 			queue(t, c, "c1", time.Hour)
 			expect(t, y)
-			y.broken = nil
+			y.set(func() { y.broken = nil })
 			wait(11 * time.Second)
 			expect(t, y, "gw-1 cmd c1")
 		})
@@ -346,7 +363,7 @@ func TestCommands(t *testing.T) {
 	t.Run("one that was cancelled just now is not sent", func(t *testing.T) {
 		run(t, func(t *testing.T, c *commander.Commander, y *yard) {
 			hello(t, c)
-			y.late = true
+			y.set(func() { y.late = true })
 			queue(t, c, "c1", time.Hour)
 			wait(time.Minute)
 			expect(t, y)
@@ -425,7 +442,7 @@ func TestDesired(t *testing.T) {
 	}
 	t.Run("after a welcome what differs", func(t *testing.T) {
 		run(t, func(t *testing.T, c *commander.Commander, y *yard) {
-			y.desired["gw-1"] = map[string][]byte{"site": []byte(`{ "limit_a": {"A<B": 6} }`)}
+			y.set(func() { y.desired["gw-1"] = map[string][]byte{"site": []byte(`{ "limit_a": {"A<B": 6} }`)} })
 			token(y, "CARD", "accepted")
 			has := all(t, c)
 			if len(has) != wire.TokenSections+1 {
@@ -495,7 +512,7 @@ func TestDesired(t *testing.T) {
 		run(t, func(t *testing.T, c *commander.Commander, y *yard) {
 			hello(t, c)
 			c.Status("gw-2", wire.Status{Online: true, Connection: "x"})
-			y.desired["gw-1"] = map[string][]byte{"site": []byte(`{}`)}
+			y.set(func() { y.desired["gw-1"] = map[string][]byte{"site": []byte(`{}`)} })
 			c.DesiredChanged("gw-1", "site")
 			wait(10 * time.Second)
 			expect(t, y, "gw-1 desired site")
@@ -509,7 +526,7 @@ func TestDesired(t *testing.T) {
 		run(t, func(t *testing.T, c *commander.Commander, y *yard) {
 			token(y, "CARD", "accepted")
 			hello(t, c)
-			delete(y.tokens, "CARD")
+			y.set(func() { delete(y.tokens, "CARD") })
 			c.TokenChanged("t", "CARD")
 			wait(6 * time.Second)
 			what := "gw-1 desired " + wire.TokenSection("CARD")
@@ -548,11 +565,13 @@ func TestAsk(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			run(t, func(t *testing.T, c *commander.Commander, y *yard) {
-				y.slow = tt.slow
-				y.tokens = map[string]fleet.Token{
-					"GOOD": {Value: "GOOD", Status: "accepted"}, "BAD": {Value: "BAD", Status: "blocked"},
-					"SOON": {Value: "SOON", Status: "accepted", Expires: soon(time.Minute)}, "OLD": {Value: "OLD", Status: "accepted", Expires: soon(-time.Hour)},
-				}
+				y.set(func() {
+					y.slow = tt.slow
+					y.tokens = map[string]fleet.Token{
+						"GOOD": {Value: "GOOD", Status: "accepted"}, "BAD": {Value: "BAD", Status: "blocked"},
+						"SOON": {Value: "SOON", Status: "accepted", Expires: soon(time.Minute)}, "OLD": {Value: "OLD", Status: "accepted", Expires: soon(-time.Hour)},
+					}
+				})
 				payload, err := json.Marshal(tt.ask)
 				if err != nil {
 					t.Fatal(err)
