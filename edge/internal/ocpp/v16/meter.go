@@ -395,6 +395,9 @@ func newReading(t lenient.Time, context string) *reading {
 	return &reading{sample: event.Sample{Time: t.Time, DeviceTime: t.Raw, Context: context}}
 }
 
+// absurd is more than anything on earth measures, and far from overflowing.
+const absurd = 1e15
+
 // take adds one value.
 func (r *reading) take(v *ocpp16.SampledValue, odd oddities) {
 	if v.Format == ocpp16.ValueFormatSignedData || v.Format != "" && v.Format.Fold() == ocpp16.ValueFormatSignedData {
@@ -404,9 +407,9 @@ func (r *reading) take(v *ocpp16.SampledValue, odd oddities) {
 	m := measurandOf(v.Measurand)
 	q := quantityOf(m)
 	n, comma, ok := number(v.Value)
-	if !ok {
+	if !ok || math.Abs(n) > absurd {
 		odd("value_unreadable", string(m), v.Value)
-		r.other(v, m, nil, string(v.Unit))
+		r.other(v, m, 0, false, string(v.Unit))
 		return
 	}
 	if comma {
@@ -417,7 +420,7 @@ func (r *reading) take(v *ocpp16.SampledValue, odd oddities) {
 		odd("unit", string(m), string(v.Unit))
 	}
 	if !ok {
-		r.other(v, m, &n, string(v.Unit))
+		r.other(v, m, n, true, string(v.Unit))
 		return
 	}
 	if q == otherQuantity || !r.set(m, q, v, scaled) {
@@ -428,17 +431,20 @@ func (r *reading) take(v *ocpp16.SampledValue, odd oddities) {
 				unit = strings.TrimPrefix(unit, "k")
 			}
 		}
-		r.other(v, m, &scaled, unit)
+		r.other(v, m, scaled, true, unit)
 	}
 }
 
-// other keeps a value that has no field; without a number the text stays.
-func (r *reading) other(v *ocpp16.SampledValue, m ocpp16.Measurand, n *float64, unit string) {
-	o := event.Value{Measurand: string(v.Measurand), Value: n, Unit: unit, Phase: string(v.Phase)}
+// other keeps a value that has no field; the text of one that is no number.
+func (r *reading) other(v *ocpp16.SampledValue, m ocpp16.Measurand, n float64, isNumber bool, unit string) {
+	o := event.Value{Measurand: string(v.Measurand), Unit: unit, Phase: string(v.Phase)}
 	if o.Measurand == "" {
 		o.Measurand = string(m)
 	}
-	if n == nil {
+	if isNumber {
+		value := n
+		o.Value = &value
+	} else {
 		o.Raw = v.Value
 	}
 	if v.Location != ocpp16.LocationOutlet {
@@ -516,11 +522,11 @@ func (r *reading) finish(odd oddities) event.Sample {
 		odd("phase_sum", "", "total and phases differ")
 	}
 	if wh, ok := r.importWh.value(); ok {
-		r.energy = int64(math.Round(bounded(wh)))
+		r.energy = int64(math.Round(wh))
 		r.sample.EnergyWh = &r.energy
 	}
 	if wh, ok := r.outWh.value(); ok {
-		r.export = int64(math.Round(bounded(wh)))
+		r.export = int64(math.Round(wh))
 		r.sample.ExportWh = &r.export
 	}
 	in, haveIn := r.importW.value()
@@ -553,6 +559,3 @@ func (r *reading) conductors(to *event.Phases, store *[5]float64, lone bool, m o
 	}
 	return to
 }
-
-// bounded keeps a register within what an int64 takes.
-func bounded(wh float64) float64 { return max(min(wh, 1<<62), -(1 << 62)) }
