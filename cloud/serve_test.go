@@ -155,20 +155,6 @@ func read[T any](r *running, path string) T {
 	return v
 }
 
-// eventually waits until yes.
-func eventually(t *testing.T, what string, yes func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for late := time.After(patience); !yes(); {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("it does not happen: %s", what)
-		}
-	}
-}
-
 // add makes a gateway known as the command line does, beside the running
 // manager.
 func (r *running) add(id string) string {
