@@ -152,7 +152,7 @@ until_true 30 "${pids[-1]}" open "$ocpp_port" || failed gateway "did not open it
 start depot "$bin/chargeyard-sim" run --url "ws://127.0.0.1:$ocpp_port/ocpp" --ledger "$data/ledger.jsonl" "$scenario"
 
 say ""
-say "  The depot is running: http://127.0.0.1:$http_port/"
+say "  The depot is running: http://127.0.0.1:$http_port/#token=$admin_token"
 say "  API: http://127.0.0.1:$http_port/api/v1, with the token in $data/admin-token"
 say "  Gateway's console: http://127.0.0.1:$console_port/, logs in $data/log/"
 say "  Ctrl-C stops all three."
