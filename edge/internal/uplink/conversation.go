@@ -361,6 +361,9 @@ func (c *conversation) serve(work, life context.Context) (why string, err error)
 
 	hour := time.NewTimer(backoff(0, helloEvery, helloEvery) + helloEvery/4) // 45 to 75 minutes
 	defer hour.Stop()
+	if c.missing() == 0 {
+		c.vain.Store(0)
+	}
 	overdue := time.NewTimer(backoff(int(c.vain.Add(1))-1, sectionsWait, sectionsMax))
 	defer overdue.Stop()
 	for {

@@ -59,6 +59,7 @@ type verdict struct {
 	silent  bool   // no answer
 	cut     bool   // the connection dies before the manager sees it
 	lose    bool   // the connection dies after the manager took it
+	slow    bool   // the connection dies before the broker has all of it
 	refuse  bool   // it cannot be read
 	take    uint64 // commit up to here only; 0: everything
 	restore func() // done first
@@ -173,6 +174,10 @@ func (s *fakeSession) Publish(m uplink.Message) (<-chan struct{}, error) {
 	default:
 		f.breaks("published to %s", m.Topic)
 	}
+	if v.slow {
+		time.AfterFunc(10*time.Second, s.cut)
+		return taken, nil
+	}
 	if v.cut || v.lose {
 		s.cut()
 		return taken, nil
@@ -253,7 +258,7 @@ func (f *far) up(s *fakeSession, lane event.Lane, payload []byte) verdict {
 	for _, a := range v.extra {
 		s.say(wire.KindAck, string(lane), a)
 	}
-	if v.cut {
+	if v.cut || v.slow {
 		return v
 	}
 	if v.refuse {

@@ -24,6 +24,10 @@ const (
 	firstBatch = 256 << 10
 	largeBatch = 512 << 10
 	smallBatch = event.MaxSize
+	// A line may be so slow that a batch takes longer than a broker is given.
+	leastBatch = 4 << 10
+	quickBatch = time.Second     // from publish to PUBACK: the next may be larger
+	slowBatch  = 5 * time.Second // the next has to be smaller
 
 	maxStubs   = 3 // in a row; then the fault is not the events'
 	refuseWait = time.Minute
@@ -46,6 +50,7 @@ type lane struct {
 	tries   int             // of the batch under way that nobody answered
 	failed  int             // attempts in a row that the storage refused
 	size    int             // bytes to ask for
+	slow    bool            // the last batch was not quick
 	halved  int             // bytes to ask for since a batch was refused; 0: size
 	stubs   int             // made since a whole event was taken
 	blocked int             // waits since the manager was found at fault; 0: it is not
@@ -53,6 +58,9 @@ type lane struct {
 
 // begin is called at the start of a conversation.
 func (l *lane) begin() {
+	if l.taken != nil { // perhaps the last one ended because of its size
+		l.size = max(l.size/4, leastBatch)
+	}
 	l.taken, l.tries, l.failed = nil, 0, 0
 	l.blocked = min(l.blocked, 1) // perhaps it is another manager: soon tried again
 }
@@ -119,10 +127,8 @@ func (l *lane) next(ctx context.Context) (wire.Batch, []byte, error) {
 		case len(payload) > wire.MaxWire:
 			l.size = min(limit, plain) / 2
 			continue
-		case full && l.halved == 0 && len(payload) < wire.MaxWire/2:
+		case full && l.halved == 0 && !l.slow && (len(payload) < wire.MaxWire/2 || l.size < smallBatch):
 			l.size = min(2*l.size, largeBatch)
-		case full && l.halved == 0 && l.size < smallBatch:
-			l.size = smallBatch // it was an odd batch that did not pack
 		}
 		return b, payload, nil
 	}
@@ -196,6 +202,14 @@ func (l *lane) publish(life context.Context, c *conversation, payload []byte) er
 // await returns the answer to the batch b whose payload has the fingerprint mark.
 func (l *lane) await(round, life context.Context, b wire.Batch, mark string) (wire.Ack, error) {
 	begun := time.Now()
+	arrived := func() {
+		took := time.Since(begun)
+		if l.slow = took > quickBatch; took > slowBatch {
+			l.size = max(l.size/2, leastBatch)
+		}
+		l.taken = nil
+		seam.Hit("edge.uplink.after-publish")
+	}
 	timer := time.NewTimer(backoff(l.tries, ackWait, ackWaitMax))
 	defer timer.Stop()
 	var grace <-chan time.Time
@@ -203,15 +217,19 @@ func (l *lane) await(round, life context.Context, b wire.Batch, mark string) (wi
 	for {
 		select {
 		case a := <-l.acks:
-			if a.Refused != "" && a.Refused == mark {
-				return a, nil
+			refused := a.Refused != "" && a.Refused == mark
+			taken := a.Refused == "" && a.Stream == b.Stream && a.First != nil && uint64(*a.First) == b.First && a.Sequence != nil
+			if !refused && !taken {
+				continue
 			}
-			if a.Refused == "" && a.Stream == b.Stream && a.First != nil && uint64(*a.First) == b.First && a.Sequence != nil {
-				return a, nil
+			select { // the broker usually speaks before the manager
+			case <-l.taken:
+				arrived()
+			default:
 			}
+			return a, nil
 		case <-l.taken:
-			l.taken = nil
-			seam.Hit("edge.uplink.after-publish")
+			arrived()
 		case <-timer.C:
 			if l.taken == nil {
 				return wire.Ack{}, errNoAnswer

@@ -358,7 +358,7 @@ func TestMoreStreams(t *testing.T) {
 func TestLargeHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(2)
-		lane := &holed{fakeLane: w.events, holes: 2000}
+		lane := &holed{fakeLane: w.events, holes: 400}
 		for i := range 40 {
 			w.events.add(fmt.Sprintf("s%d", i), 1)
 		}
@@ -407,6 +407,29 @@ func TestLargeEvents(t *testing.T) {
 		w.finish(t)
 		if w.events.Backlog() != 0 {
 			t.Errorf("%d events left", w.events.Backlog())
+		}
+	})
+}
+
+// TestSlowLine: a line that breaks under large batches gets smaller ones.
+func TestSlowLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(10000)
+		w.events.add("s", 5000)
+		seen := 0
+		w.far.onUp = func(_ int, first, last uint64) verdict {
+			if n := int(last - first + 1); n > 100 {
+				return verdict{slow: true}
+			} else if n > seen {
+				seen = n
+			}
+			return verdict{}
+		}
+		w.start(t)
+		time.Sleep(30 * time.Minute)
+		w.finish(t)
+		if w.events.Backlog() != 0 || seen < 20 {
+			t.Errorf("%d events left, the largest batch that got through had %d", w.events.Backlog(), seen)
 		}
 	})
 }
