@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +14,11 @@ import (
 
 // The decisions about a token.
 const (
-	accepted = "accepted"
-	expired  = "expired"
-	invalid  = "invalid"
+	accepted   = "accepted"
+	blocked    = "blocked"
+	expired    = "expired"
+	invalid    = "invalid"
+	concurrent = "concurrent"
 )
 
 // Who took a decision.
@@ -304,6 +307,12 @@ func (st *Station) decide(t event.Token, evse int, ordered, reserved bool, stamp
 func (d *decision) take(e known, by string, now time.Time) {
 	d.AuthorizeResult = AuthorizeResult{Decision: e.decision, Parent: e.parent, Expires: e.expires}
 	d.by = by
+	switch e.decision {
+	case accepted, blocked, expired, invalid, concurrent:
+	default: // a word of a later version is no consent
+		d.Decision, d.reason = invalid, fmt.Sprintf("the word %q is not known", e.decision)
+		return
+	}
 	switch {
 	case e.decision == accepted && e.expires != nil && !now.Before(*e.expires):
 		d.Decision, d.reason = expired, "the token ran out"

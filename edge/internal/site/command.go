@@ -526,8 +526,11 @@ func (st *Station) moveOn(c *command, m move, reason string, result json.RawMess
 	if m.phase == phaseAccepted {
 		st.watch(c)
 	}
+	if result != nil {
+		c.result = result
+	}
 	if m.phase == phaseFinal {
-		c.final, c.result = m.final, result
+		c.final = m.final
 		c.deadline, c.look = time.Time{}, false
 	}
 	if c.cmd.ID == "" {
@@ -620,6 +623,8 @@ func (st *Station) watchCommands(now time.Time) {
 			continue
 		case c.look && st.device == nil:
 			reason = join(c.reason, "the station did not come back in time to be looked at")
+		case c.reason != "" && c.reason != waitsFor(c.cmd.Type):
+			reason = join(notSeen(c), "it said: "+c.reason)
 		default:
 			reason = notSeen(c)
 		}

@@ -393,3 +393,118 @@ func TestVerdict(t *testing.T) {
 		})
 	}
 }
+
+// A setting that takes effect after a reset is read back after it.
+func TestSetConfigurationNeedsReset(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = func(_ Order, report func(Outcome)) {
+			report(Outcome{State: delivered})
+			report(Outcome{State: agreed, Reason: "it takes effect after a reset", Result: json.RawMessage(`{"x":1}`)})
+		}
+		for _, id := range []event.CommandID{"a", "b"} {
+			r.execute(event.Command{ID: id, Type: event.CommandSetConfiguration, Station: "CP1", Params: params(event.SetConfigurationParams{Variables: []event.Variable{{Variable: "X"}}})})
+			r.pass(5 * time.Minute)
+		}
+		r.pass(time.Minute)
+		r.wantStates("a", delivered, agreed, lost)
+		d2, _ := r.connect("CP1", 1)
+		r.pass(11 * time.Second)
+		if len(d2.looks) != 1 {
+			t.Fatalf("looked %d times", len(d2.looks))
+		}
+		r.at("CP1", func(*Station) { d2.looked[0](Outcome{State: succeeded}) })
+		r.wantStates("b", delivered, agreed, succeeded)
+		for _, u := range kept[*event.CommandUpdated](r.journal) {
+			if u.State != delivered && string(u.Result) != `{"x":1}` {
+				t.Errorf("result of %s %s: %s", u.Command, u.State, u.Result)
+			}
+		}
+	})
+}
+
+// A big result is told once and not kept in memory and journal.
+func TestBigResult(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		big := params(map[string]string{"x": string(make([]byte, 5000))}) // each of them takes six bytes
+		d.answer = func(_ Order, report func(Outcome)) { report(Outcome{State: succeeded, Result: big}) }
+		cmd := event.Command{ID: "a", Type: event.CommandGetConfiguration, Station: "CP1"}
+		r.execute(cmd)
+		r.execute(cmd)
+		u := kept[*event.CommandUpdated](r.journal)
+		if len(u) != 2 || len(u[0].Result) != len(big) || u[1].Result != nil || u[1].Reason == "" {
+			t.Errorf("told %d times, results of %d and then %d bytes", len(u), len(u[0].Result), len(u[len(u)-1].Result))
+		}
+		if n := len(r.journal.records[Key{Kind: kindCommand, Station: "CP1", ID: "a"}]); n > 1000 {
+			t.Errorf("record of %d bytes", n)
+		}
+		d.answer = func(_ Order, report func(Outcome)) { report(Outcome{State: succeeded, Result: []byte("{")}) }
+		cmd.ID = "b"
+		r.execute(cmd)
+		r.wantStates("b", succeeded)
+	})
+}
+
+// The journal forgets a command a week after its expiry.
+func TestCommandsForgotten(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, succeeded)
+		r.execute(event.Command{ID: "a", Type: event.CommandClearCache, Station: "CP1"})
+		key := Key{Kind: kindCommand, Station: "CP1", ID: "a"}
+		r.pass(keepCommand)
+		if _, ok := r.journal.records[key]; !ok {
+			t.Error("forgotten too early")
+		}
+		r.pass(3 * time.Hour)
+		if _, ok := r.journal.records[key]; ok {
+			t.Error("kept for ever")
+		}
+	})
+}
+
+// Parameters that no device could make sense of are refused with a reason.
+func TestParams(t *testing.T) {
+	until := base.Add(time.Hour)
+	tests := []struct {
+		t      event.CommandType
+		params any
+		ok     bool
+	}{
+		{event.CommandStart, event.StartParams{}, false},
+		{event.CommandStart, "text", false},
+		{event.CommandReset, event.ResetParams{Kind: "gentle"}, false},
+		{event.CommandReset, nil, true},
+		{event.CommandSetLimit, event.SetLimitParams{LimitA: p(1.0)}, false},
+		{event.CommandSetLimit, event.SetLimitParams{Until: until}, false},
+		{event.CommandSetLimit, event.SetLimitParams{LimitA: p(1.0), LimitW: p(1.0), Until: until}, false},
+		{event.CommandSetLimit, event.SetLimitParams{LimitA: p(-1.0), Until: until}, false},
+		{event.CommandSetLimit, event.SetLimitParams{LimitA: p(0.0), Until: until}, true},
+		{event.CommandTrigger, event.TriggerParams{Message: "dance"}, false},
+		{event.CommandReserve, event.ReserveParams{Token: card("A"), Until: until}, false},
+		{event.CommandReserve, event.ReserveParams{Reservation: 1, Until: until}, false},
+		{event.CommandReserve, event.ReserveParams{Reservation: 1, Token: card("A")}, false},
+		{event.CommandSetConfiguration, nil, false},
+		{event.CommandCancelReservation, nil, false},
+		{event.CommandUpdateFirmware, nil, false},
+		{event.CommandGetLog, nil, false},
+		{event.CommandSendData, nil, false},
+		{event.CommandCall, nil, false},
+		{event.CommandBundle, "anything", true},
+	}
+	for _, tt := range tests {
+		var raw json.RawMessage
+		if tt.params != nil {
+			raw = params(tt.params)
+		}
+		if _, err := decodeParams(tt.t, raw); (err == nil) != tt.ok {
+			t.Errorf("%s %s: %v", tt.t, raw, err)
+		}
+	}
+	for _, c := range event.CommandTypes {
+		if v, err := decodeParams(c, nil); err == nil && v == nil && !c.ForGateway() {
+			t.Errorf("%s has no parameters of its own", c)
+		}
+	}
+}

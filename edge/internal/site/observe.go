@@ -21,7 +21,7 @@ func (s *Site) observeFor(t event.CommandType) time.Duration {
 		return 30 * time.Second
 	case event.CommandUpdateFirmware:
 		return 30 * time.Minute
-	case event.CommandGetLog:
+	case event.CommandGetLog, event.CommandSetConfiguration: // the one may need a reset
 		return 10 * time.Minute
 	case event.CommandSignCertificate, event.CommandSetLimit:
 		return 2 * time.Minute
@@ -306,6 +306,9 @@ func (st *Station) addEffects(change *Change, hits []hit, stamp Stamp) {
 	for i := range hits {
 		h := &hits[i]
 		after := *h.c
+		if h.result == nil {
+			h.result = h.c.result
+		}
 		after.phase, after.final, after.reason, after.result = phaseFinal, h.state, h.reason, h.result
 		// what the journal did not take before goes first
 		change.Events = append(change.Events, h.c.unsaved.Events...)
@@ -346,6 +349,18 @@ func (st *Station) observe(f fact) error {
 	}
 	st.applyEffects(hits)
 	return nil
+}
+
+// lookAgain looks, after a start of the station, at what an order of the kind
+// that takes effect then has come to.
+func (st *Station) lookAgain() {
+	for _, c := range st.commands {
+		if c.cmd.Type == event.CommandSetConfiguration && c.phase == phaseAccepted && c.cmd.ID != "" {
+			c.look, c.lookAt = true, time.Now().Add(st.site.cfg.LookAfter)
+			c.deadline = c.lookAt.Add(st.site.observeFor(c.cmd.Type))
+			st.wake(c.lookAt)
+		}
+	}
 }
 
 // alreadySeen tells whether the effect of a command was there before the device

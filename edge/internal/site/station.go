@@ -79,11 +79,17 @@ func (st *Station) ID() event.StationID { return st.id }
 func (st *Station) logger() *slog.Logger { return st.site.log.With("station", string(st.id)) }
 
 // Post hands f to the station's goroutine and returns once there is room for it,
-// not when it is done. It returns ctx's error, or ErrStopped. It must not be
-// called on that goroutine.
+// not when it is done. It returns ctx's error, or ErrStopped. What is posted in
+// the very moment in which the site stops may never run. It must not be called on
+// that goroutine.
 func (st *Station) Post(ctx context.Context, f func()) error {
 	if !st.begin() {
 		return ErrStopped
+	}
+	select {
+	case <-st.site.done:
+		return ErrStopped
+	default:
 	}
 	select {
 	case st.inbox <- f:
@@ -345,6 +351,7 @@ func (st *Station) Booted(r BootReport) (Registration, error) {
 		st.expectStatus(st.site.cfg.RefreshAfter)
 		st.showLink()
 		st.restand()
+		st.lookAgain()
 	}
 	return Registration{Status: "accepted", Interval: st.site.cfg.Heartbeat, Time: stamp.Time}, nil
 }
