@@ -58,7 +58,12 @@ func start(t *testing.T) (b *broker.Broker, d *directory, url string, heard <-ch
 	d = &directory{hashes: map[event.GatewayID]string{"gw-1": hash, "gw-2": hash}}
 	messages := make(chan message, 100)
 	b, err := broker.New(broker.Config{Listen: "127.0.0.1:0"}, d,
-		func(topic string, payload []byte) { messages <- message{topic, string(payload)} }, slog.New(slog.DiscardHandler))
+		func(topic string, payload []byte) {
+			if strings.HasPrefix(string(payload), "offline") {
+				time.Sleep(20 * time.Millisecond) // as if the old connection took its time to end
+			}
+			messages <- message{topic, string(payload)}
+		}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,12 +306,17 @@ func TestStatusIsRetained(t *testing.T) {
 func TestNewestConnectionWins(t *testing.T) {
 	b, _, url, heard := start(t)
 	var before *client
-	for i := range 30 {
+	for i := range 20 {
 		will := fmt.Sprintf("offline %d", i)
 		c := mustDial(t, url, "gw-1", func(o *paho.ClientOptions) { o.SetWill("cy/1/gw-1/status", will, 1, true) })
 		if before != nil {
-			if m := receive(t, heard); m.payload != fmt.Sprintf("offline %d", i-1) {
-				t.Fatalf("connection %d: first came %+v", i, m)
+			select {
+			case m := <-heard:
+				if m.payload != fmt.Sprintf("offline %d", i-1) {
+					t.Fatalf("connection %d: first came %+v", i, m)
+				}
+			default:
+				t.Fatalf("connection %d is in before the old one is out", i)
 			}
 			select {
 			case <-before.lost:
