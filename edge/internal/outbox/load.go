@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/chargeyard/chargeyard/shared/event"
@@ -39,6 +40,9 @@ func (l *Lane) acquire() (err error) {
 	}
 	if err == nil {
 		err = l.limitPages(l.db)
+	}
+	if err == nil { // the names of new files, or the first commit would be kept nowhere
+		err = syncDir(filepath.Dir(l.path))
 	}
 	if err == nil {
 		l.mu.Lock()
@@ -256,7 +260,7 @@ func each(ctx context.Context, q querier, query string, args []any, f func(scan 
 // Open.
 func Newest(dir string) time.Time {
 	var newest time.Time
-	path := dir + "/" + string(event.LaneEvents) + ".db"
+	path := filepath.Join(dir, string(event.LaneEvents)+".db")
 	if fileSize(path) == 0 {
 		return newest
 	}

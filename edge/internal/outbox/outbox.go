@@ -119,9 +119,6 @@ func (o *Outbox) open() error {
 			return errors.Join(err, o.closeFiles())
 		}
 	}
-	if err := syncDir(o.cfg.Dir); err != nil {
-		return errors.Join(err, o.closeFiles())
-	}
 	o.records.finish()
 	o.ballast.fill()
 	o.events.start()

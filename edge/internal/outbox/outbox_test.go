@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(recordEnv); dir != "" { // see TestUnsyncedWrites
+		if err := recordWrites(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	// Each check opens files many times: fewer than rapid's default of 100.
 	if err := flag.Set("rapid.checks", "20"); err != nil {
 		panic(err)
