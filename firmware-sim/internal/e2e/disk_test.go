@@ -55,7 +55,7 @@ func TestDiskFull(t *testing.T) {
 	ledger := readLedger(t, d.ledger)
 	h.settled(ledger)
 	h.compare(ledger)
-	alarms := must[entry](t, h.api, "/events", url.Values{"type": {"chargeyard.gateway.alarm"}, "after": {"0"}})
+	alarms := h.events("chargeyard.gateway.alarm")
 	if len(alarms) == 0 || !strings.Contains(fmt.Sprintf("%s", alarms[0].Data), "disk") {
 		t.Errorf("no alarm tells of the full disk: %+v", alarms)
 	}

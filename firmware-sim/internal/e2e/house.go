@@ -143,6 +143,16 @@ func (h *house) online() {
 	})
 }
 
+// admit makes tokens known to the manager.
+func (h *house) admit(tokens ...string) {
+	h.t.Helper()
+	for _, value := range tokens {
+		if err := h.api.do(http.MethodPut, "/tokens/"+value, map[string]any{"type": "rfid", "status": "accepted"}, nil); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
 // depot is a set of simulated chargers with a ledger of what they said.
 type depot struct {
 	*process

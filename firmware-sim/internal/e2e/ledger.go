@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -116,20 +117,23 @@ func (h *house) settled(ledger []line) {
 
 // drained asks the gateway whether it has delivered everything.
 func (h *house) drained() error {
-	var state struct {
-		Backlog map[string]int `json:"backlog"`
-	}
-	c := client{base: fmt.Sprintf("http://127.0.0.1:%d", h.console)}
-	if err := c.raw("GET", "/healthz", nil, &state); err != nil {
+	page, err := fetch(fmt.Sprintf("http://127.0.0.1:%d/metrics", h.console))
+	if err != nil {
 		return err
 	}
-	if state.Backlog == nil {
-		return fmt.Errorf("the gateway tells no backlog")
-	}
-	for lane, n := range state.Backlog {
-		if n > 0 {
-			return fmt.Errorf("%d %s are still to be delivered", n, lane)
+	lanes := 0
+	for l := range strings.Lines(page) {
+		lane, ok := strings.CutPrefix(l, "chargeyard_edge_backlog{lane=")
+		if !ok {
+			continue
 		}
+		lanes++
+		if !strings.HasSuffix(strings.TrimSpace(lane), "} 0") {
+			return fmt.Errorf("the gateway still has to deliver: %s", l)
+		}
+	}
+	if lanes != 2 {
+		return fmt.Errorf("the gateway tells the backlog of %d lanes, want 2", lanes)
 	}
 	return nil
 }
@@ -148,7 +152,7 @@ func (h *house) compare(ledger []line) counts {
 		stations[s.Identity] = s.ID
 	}
 	sessions := must[session](t, h.api, "/sessions", nil)
-	events := must[entry](t, h.api, "/events", map[string][]string{"after": {"0"}})
+	events := h.events("")
 	c.sessions, c.events = len(sessions), len(events)
 
 	type start struct {
@@ -301,6 +305,18 @@ func (h *house) compareCounted(ledger []line, events []entry, c *counts) {
 			t.Errorf("%s %s on %s: %d held, %d ever said", w.kind, w.detail, w.station, n, attempts[w])
 		}
 	}
+}
+
+// events reads the manager's log in its order, of one type if one is named.
+func (h *house) events(typ string) []entry {
+	h.t.Helper()
+	q := map[string][]string{}
+	if typ != "" {
+		q["type"] = []string{typ}
+	}
+	all := must[entry](h.t, h.api, "/events", q)
+	slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.Position, b.Position) })
+	return all
 }
 
 // compareOrder checks that every stream was applied in the order of its

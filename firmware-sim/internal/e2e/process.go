@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -283,21 +284,28 @@ func eventuallyWithin(t *testing.T, limit time.Duration, what string, ok func() 
 
 // healthy asks a health page.
 func healthy(url string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	_, err := fetch(url)
+	return err
+}
+
+// fetch reads a page; anything but 200 is an error.
+func fetch(url string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return err
+		return "", err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, resp.Status)
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s: %s", url, resp.Status, body)
 	}
-	return nil
+	return string(body), err
 }
 
 // run executes a program to its end and returns what it printed.

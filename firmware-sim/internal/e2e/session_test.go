@@ -31,11 +31,9 @@ func TestThirdPartySessionThroughMosquitto(t *testing.T) {
 func thirdPartySession(t *testing.T, h *house) {
 	t.Helper()
 	h.online()
-	if err := h.api.do("PUT", "/tokens/04A1B2C3D4", map[string]any{"type": "rfid", "status": "accepted"}, nil); err != nil {
-		t.Fatal(err)
-	}
+	h.admit("04A1B2C3D4")
 	out := run(t, nil, peer(t, "chargepoint"), "-url", h.ocppURL(), "-id", "OCPPGO-1", "-tag", "04A1B2C3D4",
-		"-meter-start", "1000", "-energy", "5000", "-samples", "5", "-connector", "2")
+		"-meter-start", "1000", "-energy", "5000", "-samples", "5", "-interval", "1100ms", "-connector", "2")
 	transaction := 0
 	for l := range strings.Lines(out) {
 		var step struct {
@@ -95,18 +93,18 @@ func thirdPartySession(t *testing.T, h *house) {
 		return nil
 	})
 	timeline := must[struct {
-		Type string `json:"type"`
+		Event entry `json:"event"`
 	}](t, h.api, "/sessions/"+s.ID+"/timeline", nil)
 	var types []string
-	for _, e := range timeline {
-		types = append(types, strings.TrimPrefix(e.Type, "chargeyard."))
+	for _, item := range timeline {
+		types = append(types, strings.TrimPrefix(item.Event.Type, "chargeyard."))
 	}
 	for _, want := range []string{"session.started", "session.ended"} {
 		if !slices.Contains(types, want) {
 			t.Errorf("the timeline has %v, without %s", types, want)
 		}
 	}
-	authorized := must[entry](t, h.api, "/events", url.Values{"type": {"chargeyard.token.authorized"}, "after": {"0"}})
+	authorized := h.events("chargeyard.token.authorized")
 	if len(authorized) == 0 || !strings.Contains(string(authorized[0].Data), `"by":"`) {
 		t.Errorf("decisions about tokens: %+v", authorized)
 	}
@@ -183,8 +181,8 @@ func TestOutage(t *testing.T) {
 		}
 		return h.drained()
 	})
-	h.compareOrder(must[entry](t, h.api, "/events", url.Values{"after": {"0"}}))
-	if events := must[entry](t, h.api, "/events", url.Values{"type": {"chargeyard.token.authorized"}, "after": {"0"}}); len(events) == 0 || !strings.Contains(string(events[0].Data), "offline_policy") {
+	h.compareOrder(h.events(""))
+	if events := h.events("chargeyard.token.authorized"); len(events) == 0 || !strings.Contains(string(events[0].Data), "offline_policy") {
 		t.Errorf("who decided while the manager was away: %+v", events)
 	}
 }
@@ -194,6 +192,7 @@ func TestOutage(t *testing.T) {
 func TestManagerRestored(t *testing.T) {
 	h := newHouse(t, plan{edge: "authorization: {offline: all}\n"})
 	h.online()
+	h.admit("CAFE01", "CAFE02", "CAFE03")
 	session1 := func(id, tag string) {
 		run(t, nil, peer(t, "chargepoint"), "-url", h.ocppURL(), "-id", id, "-tag", tag, "-samples", "3")
 	}
@@ -216,14 +215,14 @@ func TestManagerRestored(t *testing.T) {
 	session1("OCPPGO-2", "CAFE02")
 	session1("OCPPGO-1", "CAFE03")
 	eventually(t, "all three have arrived", ended(3))
-	before := must[entry](t, h.api, "/events", url.Values{"after": {"0"}})
+	before := h.events("")
 
 	h.manager.kill()
 	run(t, nil, binary(t, "chargeyard-cloud"), "restore", backup, "--config", h.cloudYAML)
 	h.manager.start()
 	eventually(t, "manager is ready", h.managerReady)
 	eventually(t, "the replay brought the database up to date", ended(3))
-	after := must[entry](t, h.api, "/events", url.Values{"after": {"0"}})
+	after := h.events("")
 	h.compareOrder(after)
 	ids := map[string]bool{}
 	for _, e := range after {
@@ -243,6 +242,7 @@ func TestManagerRestored(t *testing.T) {
 func TestCardRestored(t *testing.T) {
 	h := newHouse(t, plan{edge: "authorization: {offline: all}\n"})
 	h.online()
+	h.admit("CAFE01", "CAFE02", "CAFE03")
 	transactions := map[string]bool{}
 	charge := func(tag string) {
 		out := run(t, nil, peer(t, "chargepoint"), "-url", h.ocppURL(), "-id", "OCPPGO-1", "-tag", tag, "-samples", "3")
@@ -283,7 +283,7 @@ func TestCardRestored(t *testing.T) {
 	eventually(t, "the gateway has said hello", h.drained)
 	charge("CAFE03")
 	eventually(t, "the third session has arrived", h.endedSessions(3))
-	h.compareOrder(must[entry](t, h.api, "/events", url.Values{"after": {"0"}}))
+	h.compareOrder(h.events(""))
 }
 
 // endedSessions asks for n ended sessions and an empty gateway.
@@ -331,7 +331,7 @@ func TestBootIn1970(t *testing.T) {
 		}
 		return h.drained()
 	})
-	clock := must[entry](t, h.api, "/events", url.Values{"type": {"chargeyard.gateway.clock"}, "after": {"0"}})
+	clock := h.events("chargeyard.gateway.clock")
 	if len(clock) == 0 {
 		t.Error("no gateway.clock event tells the offset")
 	}
