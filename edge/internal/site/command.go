@@ -409,6 +409,10 @@ func (st *Station) aim(c *command) string {
 		if c.cmd.ID != "" && !st.site.now().Before(v.Until) {
 			return "until is over already"
 		}
+		c.transaction = st.transactionAt(c.evse)
+		return ""
+	case *event.ClearLimitParams:
+		c.transaction = st.transactionAt(c.evse)
 		return ""
 	case *event.CancelReservationParams:
 		for i := range st.reservations {
@@ -439,6 +443,22 @@ func (st *Station) aim(c *command) string {
 	}
 	c.session, c.transaction, c.evse = found.id, found.transaction, found.evse
 	return ""
+}
+
+// transactionAt is the transaction that runs at an EVSE, empty where none or more
+// than one does.
+func (st *Station) transactionAt(evse int) string {
+	found := ""
+	for _, s := range st.open {
+		if evse == 0 || s.evse != evse {
+			continue
+		}
+		if found != "" {
+			return ""
+		}
+		found = s.transaction
+	}
+	return found
 }
 
 // outcome takes a report of the device.

@@ -86,6 +86,8 @@ type limit struct {
 	Until   time.Time       `json:"u"`
 	Command event.CommandID `json:"c,omitempty"`
 	Request int             `json:"n,omitempty"`
+
+	forgotten bool // the device has started anew and may not know it any more
 }
 
 func (l *limit) key(station event.StationID) Key {
@@ -104,6 +106,11 @@ func (st *Station) limitAt(evse int) *limit {
 		}
 	}
 	return nil
+}
+
+// order is l as an order.
+func (l *limit) order() *event.SetLimitParams {
+	return &event.SetLimitParams{LimitA: l.LimitA, LimitW: l.LimitW, Until: l.Until}
 }
 
 func (st *Station) dropLimit(evse int) {

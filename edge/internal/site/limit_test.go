@@ -266,3 +266,31 @@ func TestOwe(t *testing.T) {
 		})
 	}
 }
+
+// A device that starts anew is told again what holds, and asked for the session
+// that a limit is about.
+func TestLimitAfterBoot(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 2)
+		d.answer = obey(delivered, succeeded)
+		tx := fmt.Sprint(r.begin("CP1", 2, "GOOD", 1).Transaction)
+		r.execute(event.Command{ID: "a", Type: event.CommandSetLimit, Station: "CP1", EVSE: 2, Params: params(event.SetLimitParams{LimitA: p(8.0), Until: r.now().Add(20 * time.Minute)})})
+		if d.orders[0].Transaction != tx {
+			t.Errorf("transaction %q, want %s", d.orders[0].Transaction, tx)
+		}
+		r.pass(time.Minute)
+		d2, _ := r.connect("CP1", 2)
+		d2.answer = obey(delivered, succeeded)
+		r.pass(time.Minute)
+		if got, want := orders(d2), []string{"set_limit 2 8 standing"}; !slices.Equal(got, want) {
+			t.Errorf("orders %q, want %q", got, want)
+		}
+		r.pass(time.Hour)
+		if got, want := orders(d2), []string{"set_limit 2 8 standing", "clear_limit 2 standing"}; !slices.Equal(got, want) {
+			t.Errorf("orders %q, want %q", got, want)
+		}
+		if got, want := profiles(r), []string{"effective 8", "ended 8"}; !slices.Equal(got, want) {
+			t.Errorf("profiles %q, want %q", got, want)
+		}
+	})
+}

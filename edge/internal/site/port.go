@@ -122,8 +122,10 @@ type Order struct {
 	// Request is the integer that stands for the command where a protocol wants
 	// one (profile ids, request ids): positive, never given twice on this station.
 	Request int
-	// Standing marks a set_limit or clear_limit of the site plan: it has no ID and
-	// no end (Until is zero), and holds whenever no command's limit does.
+	// Standing marks a set_limit or clear_limit of the site itself; it has no ID.
+	// Without an end (Until is zero) it is the site plan, which holds whenever no
+	// command's limit does; with one it tells a device that has started anew of a
+	// limit that still runs.
 	Standing bool
 	// Default marks a Standing limit that the device is to keep on its own, as its
 	// default profile or watchdog current, for the time when nobody tells it

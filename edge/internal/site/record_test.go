@@ -1,6 +1,8 @@
 package site
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -26,25 +28,25 @@ func FuzzRestore(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st := s.Station("CP1")
+		m := model{site: s, done: make(chan error, 1)}
+		ctx, cancel := context.WithCancel(context.Background())
+		m.stop = cancel
+		go func() { m.done <- s.Run(ctx) }()
 		defer func() {
-			if st.timer != nil {
-				st.timer.Stop()
+			if err := m.shutdown(); err != nil {
+				t.Error(err)
 			}
 		}()
-		wh := int64(5)
-		if _, err := st.Connected(new(fakeDevice), ConnectionInfo{Protocol: "ocpp1.6"}); err != nil {
+		err = m.at(func(st *Station) error {
+			wh := int64(5)
+			_, connected := st.Connected(new(fakeDevice), ConnectionInfo{Protocol: "ocpp1.6"})
+			_, started := st.Start(StartReport{EVSE: 1, Connector: 1, Token: card("A"), MeterWh: &wh, Time: said(base)})
+			_, stopped := st.Stop(StopReport{Transaction: "5", MeterWh: &wh, Time: said(base.Add(time.Minute))})
+			st.tick()
+			return errors.Join(connected, started, stopped)
+		})
+		if err != nil {
 			t.Error(err)
-		}
-		if _, err := st.Start(StartReport{EVSE: 1, Connector: 1, Token: card("A"), MeterWh: &wh, Time: said(base)}); err != nil {
-			t.Error(err)
-		}
-		if _, err := st.Stop(StopReport{Transaction: "5", MeterWh: &wh, Time: said(base.Add(time.Minute))}); err != nil {
-			t.Error(err)
-		}
-		st.resume()
-		if st.timer != nil {
-			st.timer.Stop()
 		}
 	})
 }

@@ -10,6 +10,13 @@ import (
 // standAgain is when an order of the site plan that failed is tried again.
 const standAgain = 5 * time.Minute
 
+// forgetLimits notes that the device has started anew: leases are told again.
+func (st *Station) forgetLimits() {
+	for i := range st.limits {
+		st.limits[i].forgotten = true
+	}
+}
+
 // standing is what the device has been told of the site plan.
 type standing struct {
 	limit    told  // of the station as a whole
@@ -63,7 +70,7 @@ func (st *Station) restand() {
 	_, limited := st.site.plan.LimitA[st.id]
 	_, fallback := st.site.plan.FallbackA[st.id]
 	st.site.mu.Unlock()
-	if limited || fallback || len(s.clear) > 0 || s.limit.given || s.fallback.given {
+	if limited || fallback || len(s.clear)+len(st.limits) > 0 || s.limit.given || s.fallback.given {
 		st.wake(time.Now())
 	}
 }
@@ -102,78 +109,96 @@ func (st *Station) stand(now time.Time) {
 	st.site.mu.Unlock()
 	switch owe(fallbackA, fallback, s.fallback) {
 	case owedSet:
-		st.order(event.CommandSetLimit, 0, fallbackA, true)
+		st.order(event.CommandSetLimit, 0, &event.SetLimitParams{LimitA: &fallbackA}, true)
 		return
 	case owedClear:
-		st.order(event.CommandClearLimit, 0, 0, true)
+		st.order(event.CommandClearLimit, 0, nil, true)
 		return
 	}
 	if st.limitAt(0) == nil {
 		switch owe(limitA, limited, s.limit) {
 		case owedSet:
-			st.order(event.CommandSetLimit, 0, limitA, false)
+			st.order(event.CommandSetLimit, 0, &event.SetLimitParams{LimitA: &limitA}, false)
 			return
 		case owedClear:
-			st.order(event.CommandClearLimit, 0, 0, false)
+			st.order(event.CommandClearLimit, 0, nil, false)
+			return
+		}
+	}
+	for i := range st.limits {
+		if l := &st.limits[i]; l.forgotten && st.site.now().Before(l.Until) {
+			st.order(event.CommandSetLimit, l.EVSE, l.order(), false)
 			return
 		}
 	}
 	if len(s.clear) > 0 {
-		st.order(event.CommandClearLimit, s.clear[0], 0, false)
+		st.order(event.CommandClearLimit, s.clear[0], nil, false)
 	}
 }
 
 // order gives the device an order of the site itself. Only its number is
 // journaled: it may be given again at any time.
-func (st *Station) order(t event.CommandType, evse int, a float64, fallback bool) {
+func (st *Station) order(t event.CommandType, evse int, p *event.SetLimitParams, fallback bool) {
 	st.request++
 	c := &command{
 		owner: st, cmd: event.Command{Type: t, Station: st.id, EVSE: evse}, evse: evse,
 		phase: phaseHanded, request: st.request, standing: true, defaults: fallback,
 	}
-	if t == event.CommandSetLimit {
-		c.params = &event.SetLimitParams{LimitA: &a}
-	} else {
-		c.params = &event.ClearLimitParams{}
+	c.params = &event.ClearLimitParams{}
+	if p != nil {
+		c.params = p
 	}
+	c.transaction = st.transactionAt(evse)
 	if err := st.commit(Change{Put: []Record{st.counterRecord()}}); err != nil {
 		st.standing.retryAt = time.Now().Add(retryAfter)
 		st.wake(st.standing.retryAt)
 		return
 	}
-	c.done = func(o Outcome) { st.stood(t, evse, a, fallback, o) }
+	c.done = func(o Outcome) { st.stood(evse, p, fallback, o) }
 	st.commands = append(st.commands, c)
 	st.handOver(c, false)
 }
 
 // stood takes the answer to an order of the site plan.
-func (st *Station) stood(t event.CommandType, evse int, a float64, fallback bool, o Outcome) {
+func (st *Station) stood(evse int, p *event.SetLimitParams, fallback bool, o Outcome) {
 	s := &st.standing
 	k := &s.limit
 	if fallback {
 		k = &s.fallback
 	}
-	set := t == event.CommandSetLimit
+	lease := p != nil && !p.Until.IsZero()
 	switch o.State {
 	case event.StateSucceeded:
-		if evse != 0 {
+		switch {
+		case lease:
+		case evse != 0:
 			s.cleared(evse)
-			break
+		case p != nil:
+			*k = told{a: *p.LimitA, given: true}
+		default:
+			*k = told{}
 		}
-		*k = told{a: a, given: set}
 	case event.StateRejected, event.StateUnsupported:
-		if evse != 0 {
+		switch {
+		case lease:
+		case evse != 0:
 			s.cleared(evse)
-			break
+		default:
+			k.refused, k.unsure = true, false
 		}
-		k.refused, k.unsure = true, false
 	default:
 		s.retryAt = time.Now().Add(standAgain)
 		st.wake(s.retryAt)
 		return
 	}
 	st.wake(time.Now())
-	if !set {
+	if l := st.limitAt(evse); l != nil && lease {
+		l.forgotten = false
+		if o.State == event.StateSucceeded {
+			return // it holds as before
+		}
+	}
+	if p == nil {
 		return
 	}
 	stamp := st.site.clock.Stamp()
@@ -184,7 +209,11 @@ func (st *Station) stood(t event.CommandType, evse int, a float64, fallback bool
 	if o.State != event.StateSucceeded {
 		status, reason = "refused", join(reason, o.Reason)
 	}
-	d := draft(stamp, st.at(evse, 0), stamp.Time, &event.ProfileUpdated{Status: status, LimitA: &a, Reason: reason})
+	ev := &event.ProfileUpdated{Status: status, LimitA: p.LimitA, LimitW: p.LimitW, Reason: reason}
+	if lease {
+		ev.Until, ev.Reason = &p.Until, join("told again after a start of the device", o.Reason)
+	}
+	d := draft(stamp, st.at(evse, 0), stamp.Time, ev)
 	if err := st.commit(Change{Events: []event.Draft{d}}); err != nil {
 		st.saySoon(d)
 	}

@@ -350,6 +350,7 @@ func (st *Station) Booted(r BootReport) (Registration, error) {
 		}
 		st.expectStatus(st.site.cfg.RefreshAfter)
 		st.showLink()
+		st.forgetLimits()
 		st.restand()
 		st.lookAgain()
 	}
