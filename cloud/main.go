@@ -28,6 +28,7 @@ type cli struct {
 	Token   tokenCommand   `cmd:"" help:"Make API tokens."`
 	Rebuild rebuildCommand `cmd:"" help:"Make everything shown anew from the event log."`
 	Backup  backupCommand  `cmd:"" help:"Write a copy of the database, also while the manager runs."`
+	Restore restoreCommand `cmd:"" help:"Put a backup in the place of the database, while the manager is stopped."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -54,6 +54,11 @@ func (c *serveCommand) Run(env *surroundings) error {
 
 // serve wires everything together and runs it until ctx ends.
 func serve(ctx context.Context, conf config.Config, adminToken string, log *slog.Logger) (err error) {
+	unlock, err := lock(conf.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	store, err := sqlite.Open(ctx, conf.SQLite(), log)
 	if err != nil {
 		return err

@@ -365,6 +365,53 @@ func (l *listener) close() {
 	}
 }
 
+// TestRestore: after a restore the gateway learns what its manager has
+// forgotten.
+func TestRestore(t *testing.T) {
+	dir := t.TempDir()
+	r := begin(t, dir)
+	password := r.add("gw-1")
+	b := plug(t, r.broker, "gw-1", password)
+	b.report(t, arrive("CP1", 1)...)
+	copied := b.next - 1
+	run := func(c interface{ Run(*surroundings) error }) error {
+		var out bytes.Buffer
+		return c.Run(&surroundings{ctx: t.Context(), stdout: &out})
+	}
+	backup := filepath.Join(dir, "copy.db")
+	if err := run(&backupCommand{Path: backup}); err != nil {
+		t.Fatal(err)
+	}
+	b.report(t, event.Draft{Address: at("CP1", 1), Data: &event.StationStatus{Status: event.StatusCharging}})
+	before := b.hello(t)
+	if err := run(&restoreCommand{Path: backup}); err == nil || !strings.Contains(err.Error(), "stop the manager") {
+		t.Errorf("restore under a running manager: %v", err)
+	}
+	if err := serve(t.Context(), r.conf, "", slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("two managers run on one folder")
+	}
+	b.client.Disconnect(50)
+	r.stop()
+	if err := run(&restoreCommand{Path: filepath.Join(dir, "manager.lock")}); err == nil {
+		t.Error("restored from an empty file")
+	}
+	if err := run(&restoreCommand{Path: backup}); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := filepath.Glob(filepath.Join(dir, "cloud.db.*Z")); err != nil || len(found) == 0 {
+		t.Errorf("what was there is gone: %v, %v", found, err)
+	}
+	r = begin(t, dir)
+	if err := b.connect(r.broker, password); err != nil {
+		t.Fatal(err)
+	}
+	defer b.client.Disconnect(50)
+	after := b.hello(t)
+	if got := uint64(after.Positions[event.LaneEvents][b.stream]); got != copied || after.Incarnation == before.Incarnation {
+		t.Errorf("position %d, want %d; incarnation %s, before %s", got, copied, after.Incarnation, before.Incarnation)
+	}
+}
+
 func TestTools(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("CHARGEYARD_DATA_DIR", dir)
