@@ -141,7 +141,7 @@ func judge(word string, state event.CommandState) site.Outcome {
 	case accepted:
 		o := site.Outcome{State: state}
 		if word != "Accepted" {
-			o.Reason = "the charge point answered " + strconv.Quote(word)
+			o.Reason = answered(word)
 		}
 		return o
 	case scheduled:
@@ -149,10 +149,13 @@ func judge(word string, state event.CommandState) site.Outcome {
 	case rebootNeeded:
 		return site.Outcome{State: event.StateAccepted, Reason: "accepted: it takes effect after a reset of the charge point"}
 	case notSupported:
-		return site.Outcome{State: event.StateUnsupported, Reason: "the charge point answered " + word}
+		return site.Outcome{State: event.StateUnsupported, Reason: answered(word)}
 	}
-	return site.Outcome{State: event.StateRejected, Reason: "the charge point answered " + strconv.Quote(word)}
+	return site.Outcome{State: event.StateRejected, Reason: answered(word)}
 }
+
+// answered says what came, where it is not the usual word.
+func answered(word string) string { return "the charge point answered " + strconv.Quote(word) }
 
 func rejected(format string, args ...any) site.Outcome {
 	return site.Outcome{State: event.StateRejected, Reason: fmt.Sprintf(format, args...)}
@@ -239,7 +242,7 @@ func (j *job) start(p *event.StartParams) (site.Outcome, error) {
 	request := &ocpp16.RemoteStartTransactionRequest{ConnectorID: j.atOptional(), IDTag: p.Token.Value}
 	if p.LimitA != nil {
 		// OCPP 1.6 §5.11: of purpose TxProfile, without a transaction.
-		request.ChargingProfile = &ocpp16.ChargingProfile{
+		profile := rounded(ocpp16.ChargingProfile{
 			ChargingProfileID:      int64(j.order.Request),
 			StackLevel:             1,
 			ChargingProfilePurpose: ocpp16.ChargingProfilePurposeTxProfile,
@@ -248,7 +251,8 @@ func (j *job) start(p *event.StartParams) (site.Outcome, error) {
 				ChargingRateUnit:       ocpp16.ChargingRateUnitA,
 				ChargingSchedulePeriod: []ocpp16.ChargingSchedulePeriod{{Limit: *p.LimitA}},
 			},
-		}
+		})
+		request.ChargingProfile = &profile
 	}
 	var answer ocpp16.RemoteStartTransactionResponse
 	if err := j.call(request, &answer); err != nil {
@@ -282,7 +286,10 @@ func (j *job) unlock(p *event.UnlockParams) (site.Outcome, error) {
 		return site.Outcome{State: event.StateSucceeded}, nil
 	}
 	o := judge(string(answer.Status), event.StateSucceeded)
-	if o.State == event.StateRejected {
+	switch o.State {
+	case event.StateSucceeded:
+		o.Reason = answered(string(answer.Status))
+	case event.StateRejected:
 		o.State = event.StateFailed
 	}
 	return o, nil
