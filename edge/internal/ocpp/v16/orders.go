@@ -24,19 +24,22 @@ type job struct {
 }
 
 // Execute implements site.Device.
-func (p *peer) Execute(o site.Order, report func(site.Outcome)) { p.begin(o, report, (*job).execute) }
+func (p *peer) Execute(o site.Order, report func(site.Outcome)) {
+	p.begin(o, report, false, (*job).execute)
+}
 
-// Look implements site.Device.
-func (p *peer) Look(o site.Order, report func(site.Outcome)) { p.begin(o, report, (*job).look) }
+// Look implements site.Device. What it asks is not the order: nothing is reported
+// as delivered.
+func (p *peer) Look(o site.Order, report func(site.Outcome)) { p.begin(o, report, true, (*job).look) }
 
-func (p *peer) begin(o site.Order, report func(site.Outcome), do func(*job) (site.Outcome, error)) {
+func (p *peer) begin(o site.Order, report func(site.Outcome), delivered bool, do func(*job) (site.Outcome, error)) {
 	switch o.Type {
 	case event.CommandSetLimit, event.CommandClearLimit:
 		if id, ok := p.running[o.EVSE]; ok && o.Transaction == "" {
 			o.Transaction = transactionOf(id) // a TxProfile names it
 		}
 	}
-	j := &job{peer: p, order: o, report: report}
+	j := &job{peer: p, order: o, report: report, delivered: delivered}
 	p.c.Go(func() {
 		outcome, err := do(j)
 		if err != nil {
