@@ -1,0 +1,290 @@
+// Package central is a tiny OCPP 1.6 central system for tests: it accepts every
+// charger, remembers what it was told, and answers as a test wants.
+package central
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chargeyard/chargeyard/shared/lenient"
+	"github.com/chargeyard/chargeyard/shared/ocpp16"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
+	"github.com/gorilla/websocket"
+)
+
+// Said is a CALL of a charger.
+type Said struct {
+	Station string
+	ID      string
+	Request ocpp16.Request
+}
+
+// Answer is how a CALL is answered: with a response, a CALLERROR, by closing the
+// connection without a word, or not at all.
+type Answer struct {
+	Response ocpp16.Response
+	Code     ocppj.ErrorCode
+	Hangup   bool
+	Silent   bool
+}
+
+// System is a central system. Its zero value is not usable.
+type System struct {
+	// Decide may be set before the first charger comes; it chooses the answer to
+	// a CALL. Nil, or an empty Answer, means that of a friendly central system.
+	Decide func(Said) Answer
+	// Password, when set, must be given by chargers.
+	Password string
+
+	server *httptest.Server
+
+	mu       sync.Mutex
+	said     []Said
+	changed  chan struct{} // closed and replaced when something is said or connected
+	conns    map[string]*conn
+	next     int64 // transactionId
+	handlers sync.WaitGroup
+}
+
+type conn struct {
+	ws      *websocket.Conn
+	write   sync.Mutex
+	mu      sync.Mutex
+	pending map[string]chan ocppj.Frame
+}
+
+// New starts a central system.
+func New() *System {
+	s := &System{conns: map[string]*conn{}, changed: make(chan struct{})}
+	s.server = httptest.NewServer(http.HandlerFunc(s.handle))
+	return s
+}
+
+// Close ends it and all connections.
+func (s *System) Close() {
+	s.mu.Lock()
+	for _, c := range s.conns {
+		_ = c.ws.Close()
+	}
+	s.mu.Unlock()
+	s.server.Close()
+	s.handlers.Wait()
+}
+
+// URL is where chargers connect to.
+func (s *System) URL() string { return "ws" + strings.TrimPrefix(s.server.URL, "http") + "/ocpp" }
+
+func (s *System) handle(w http.ResponseWriter, r *http.Request) {
+	s.handlers.Add(1)
+	defer s.handlers.Done()
+	path := r.URL.EscapedPath()
+	id, err := url.PathUnescape(path[strings.LastIndexByte(path, '/')+1:])
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	user, password, _ := r.BasicAuth()
+	if s.Password != "" && (user != id || password != s.Password) {
+		http.Error(w, "who are you", http.StatusUnauthorized)
+		return
+	}
+	up := websocket.Upgrader{Subprotocols: []string{ocppj.V16}}
+	ws, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	c := &conn{ws: ws, pending: map[string]chan ocppj.Frame{}}
+	s.mu.Lock()
+	s.conns[id] = c
+	s.notify()
+	s.mu.Unlock()
+	defer func() {
+		_ = ws.Close()
+		s.mu.Lock()
+		if s.conns[id] == c {
+			delete(s.conns, id)
+		}
+		s.notify()
+		s.mu.Unlock()
+	}()
+	for {
+		_, data, err := ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		f, err := ocppj.Parse(data)
+		if err != nil {
+			continue
+		}
+		if f.Type != ocppj.Call {
+			c.mu.Lock()
+			if answer, ok := c.pending[f.ID]; ok {
+				answer <- f
+				delete(c.pending, f.ID)
+			}
+			c.mu.Unlock()
+			continue
+		}
+		if !s.answer(c, id, f) {
+			return
+		}
+	}
+}
+
+// notify wakes those who wait. The lock must be held.
+func (s *System) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *System) answer(c *conn, id string, f ocppj.Frame) bool {
+	req, ok := ocpp16.NewRequest(f.Action)
+	if !ok {
+		return c.send(ocppj.AppendError(nil, f.ID, ocppj.NotImplemented, "", nil)) == nil
+	}
+	if _, err := req.Decode(f.Payload); err != nil {
+		return c.send(ocppj.AppendError(nil, f.ID, ocppj.CodeOf(err).For(ocppj.V16), err.Error(), nil)) == nil
+	}
+	said := Said{Station: id, ID: f.ID, Request: req}
+	var a Answer
+	if s.Decide != nil {
+		a = s.Decide(said)
+	}
+	s.mu.Lock()
+	s.said = append(s.said, said)
+	s.notify()
+	s.mu.Unlock()
+	switch {
+	case a.Hangup:
+		return false
+	case a.Silent:
+		return true
+	case a.Code != "":
+		return c.send(ocppj.AppendError(nil, f.ID, a.Code, "as the test wants", nil)) == nil
+	case a.Response == nil:
+		a.Response = s.friendly(req)
+	}
+	return c.send(ocppj.AppendResult(nil, f.ID, a.Response.AppendJSON(nil))) == nil
+}
+
+// friendly accepts everything.
+func (s *System) friendly(req ocpp16.Request) ocpp16.Response {
+	accepted := ocpp16.IDTagInfo{Status: ocpp16.AuthorizationStatusAccepted}
+	switch req.(type) {
+	case *ocpp16.BootNotificationRequest:
+		return &ocpp16.BootNotificationResponse{Status: ocpp16.RegistrationStatusAccepted, CurrentTime: lenient.At(time.Now()), Interval: 300}
+	case *ocpp16.HeartbeatRequest:
+		return &ocpp16.HeartbeatResponse{CurrentTime: lenient.At(time.Now())}
+	case *ocpp16.AuthorizeRequest:
+		return &ocpp16.AuthorizeResponse{IDTagInfo: accepted}
+	case *ocpp16.StartTransactionRequest:
+		s.mu.Lock()
+		s.next++
+		id := s.next
+		s.mu.Unlock()
+		return &ocpp16.StartTransactionResponse{IDTagInfo: accepted, TransactionID: id}
+	case *ocpp16.SignCertificateRequest:
+		return &ocpp16.SignCertificateResponse{Status: ocpp16.GenericStatusAccepted}
+	}
+	return req.NewResponse()
+}
+
+func (c *conn) send(frame []byte) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	return c.ws.WriteMessage(websocket.TextMessage, frame)
+}
+
+// Call sends a CALL to a charger and decodes the CALLRESULT into resp.
+func (s *System) Call(ctx context.Context, station string, req ocpp16.Request, resp ocpp16.Response) error {
+	s.mu.Lock()
+	c := s.conns[station]
+	s.next++
+	id := "call-" + strconv.FormatInt(s.next, 10)
+	s.mu.Unlock()
+	if c == nil {
+		return fmt.Errorf("%s is not connected", station)
+	}
+	answer := make(chan ocppj.Frame, 1)
+	c.mu.Lock()
+	c.pending[id] = answer
+	c.mu.Unlock()
+	if err := c.send(ocppj.AppendCall(nil, id, req.Action(), req.AppendJSON(nil))); err != nil {
+		return err
+	}
+	select {
+	case f := <-answer:
+		if f.Type != ocppj.CallResult {
+			return fmt.Errorf("%s: %s: %s", req.Action(), f.Code, f.Description)
+		}
+		deviations, err := resp.Decode(f.Payload)
+		if err == nil && len(deviations) > 0 {
+			err = fmt.Errorf("%s: %v", f.Payload, deviations)
+		}
+		return errors.Join(err, resp.Validate())
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", req.Action(), ctx.Err())
+	}
+}
+
+// Send puts raw bytes on the wire of a charger.
+func (s *System) Send(station string, frame string) error {
+	s.mu.Lock()
+	c := s.conns[station]
+	s.mu.Unlock()
+	if c == nil {
+		return fmt.Errorf("%s is not connected", station)
+	}
+	return c.send([]byte(frame))
+}
+
+// Said returns what chargers have said so far.
+func (s *System) Said() []Said {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Said(nil), s.said...)
+}
+
+// Wait waits until met holds of everything that was said.
+func (s *System) Wait(ctx context.Context, met func([]Said) bool) error {
+	for {
+		s.mu.Lock()
+		ok, changed := met(s.said), s.changed
+		var last []string
+		if !ok {
+			for _, said := range s.said {
+				last = append(last, said.String())
+			}
+		}
+		s.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w; chargers said\n%s", ctx.Err(), strings.Join(last, "\n"))
+		}
+	}
+}
+
+// Connected tells whether a charger is there.
+func (s *System) Connected(station string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns[station] != nil
+}
+
+// String shows the call as people write it down.
+func (s Said) String() string {
+	return s.Station + " " + s.Request.Action() + " " + string(json.RawMessage(s.Request.AppendJSON(nil)))
+}

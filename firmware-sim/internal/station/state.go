@@ -1,0 +1,213 @@
+package station
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/schedule"
+	"github.com/chargeyard/chargeyard/shared/ocpp16"
+)
+
+// Memory is the non-volatile memory of a charge point.
+type Memory interface {
+	// Load returns what was saved last, nil when nothing was.
+	Load() (*State, error)
+	// Save keeps s. It must not hold on to it.
+	Save(s *State) error
+}
+
+// State is what a charge point knows after a power loss.
+type State struct {
+	Firmware        string                 `json:"firmware"`
+	Configuration   map[string]string      `json:"configuration"`
+	Inoperative     bool                   `json:"inoperative,omitempty"` // the charge point as a whole
+	Connectors      []ConnectorState       `json:"connectors"`            // connector 1 first
+	Transactions    map[int64]*Transaction `json:"transactions"`          // by local number, until their StopTransaction is settled
+	NextTransaction int64                  `json:"next_transaction"`
+	LastStarts      []int64                `json:"last_starts"` // Unix seconds of the newest StartTransactions, so that none is used twice
+	Queue           []*Message             `json:"queue"`       // oldest first
+	List            LocalList              `json:"list"`
+	Cache           map[string]CacheEntry  `json:"cache"` // by idTag in capitals
+	Profiles        schedule.Set           `json:"profiles"`
+	Reservations    map[int64]Reservation  `json:"reservations"` // by connector, 0 for any
+	Certificates    []InstalledCertificate `json:"certificates,omitempty"`
+	Key             string                 `json:"key,omitempty"`   // PEM
+	Chain           string                 `json:"chain,omitempty"` // PEM, signed by the central system
+	PendingKey      string                 `json:"pending_key,omitempty"`
+	FirmwareReport  *FirmwareReport        `json:"firmware_report,omitempty"`
+	SecurityLog     []SecurityEvent        `json:"security_log,omitempty"`
+	ClockOffset     time.Duration          `json:"clock_offset,omitempty"`
+	Alive           time.Time              `json:"alive"` // when the charge point was last known to run, by its clock
+	StopReason      ocpp16.Reason          `json:"stop_reason,omitempty"`
+}
+
+// ConnectorState is what is remembered of one connector.
+type ConnectorState struct {
+	RegisterWh  float64 `json:"register_wh"`
+	Inoperative bool    `json:"inoperative,omitempty"`
+	Transaction int64   `json:"transaction,omitempty"` // local number of the running one, 0 for none
+}
+
+// Transaction is one that has begun and whose end is not confirmed yet.
+type Transaction struct {
+	Number    int64     `json:"number"` // local, from 1
+	Connector int       `json:"connector"`
+	ID        int64     `json:"id"`    // the central system's, when Known
+	Known     bool      `json:"known"` // a StartTransaction.conf came
+	IDTag     string    `json:"id_tag"`
+	Parent    string    `json:"parent,omitempty"`
+	Start     time.Time `json:"start"`
+	Began     time.Time `json:"began"` // Start before it was made unique
+	MeterWh   int64     `json:"meter_wh"`
+	Invalid   bool      `json:"invalid,omitempty"` // the central system does not accept the idTag: no energy, but for MaxEnergyOnInvalidId
+	InvalidWh int64     `json:"invalid_wh,omitempty"`
+
+	Samples int                 `json:"samples"`
+	Data    []ocpp16.MeterValue `json:"data,omitempty"` // for the StopTransaction
+
+	Stop       time.Time     `json:"stop,omitzero"`
+	MeterEndWh int64         `json:"meter_end_wh,omitempty"`
+	Reason     ocpp16.Reason `json:"reason,omitempty"`
+}
+
+// id is the transactionId for messages. Errata 1.6 §3.12: -1 when no
+// StartTransaction.conf ever came.
+func (t *Transaction) id() int64 {
+	if t == nil || !t.Known {
+		return -1
+	}
+	return t.ID
+}
+
+// Message is a transaction-related message, or another one that has to survive
+// a power loss, that the central system has not answered yet.
+type Message struct {
+	ID          string          `json:"id"` // of the CALL, the same for every attempt
+	Order       uint64          `json:"order"`
+	Action      string          `json:"action"`
+	Payload     json.RawMessage `json:"payload"`
+	Transaction int64           `json:"transaction,omitempty"` // local number; its id is filled in when the message is sent
+	Created     time.Time       `json:"created"`
+	Offline     bool            `json:"offline,omitempty"`
+	Attempts    int             `json:"attempts,omitempty"` // times it was put on the wire
+	Failures    int             `json:"failures,omitempty"` // times the central system failed to process it
+	FirstSent   time.Time       `json:"first_sent,omitzero"`
+}
+
+// LocalList is the local authorization list, §3.5.2.
+type LocalList struct {
+	Version int64                       `json:"version"`
+	Entries map[string]ocpp16.IDTagInfo `json:"entries"` // by idTag in capitals
+}
+
+// CacheEntry is one of the authorization cache, §3.5.1.
+type CacheEntry struct {
+	Info ocpp16.IDTagInfo `json:"info"`
+	Seen time.Time        `json:"seen"`
+}
+
+// Reservation holds a connector, or any for connector 0.
+type Reservation struct {
+	ID        int64     `json:"id"`
+	Connector int       `json:"connector"`
+	IDTag     string    `json:"id_tag"`
+	Parent    string    `json:"parent,omitempty"`
+	Expiry    time.Time `json:"expiry"`
+}
+
+// InstalledCertificate is a root certificate.
+type InstalledCertificate struct {
+	Use ocpp16.CertificateUse `json:"use"`
+	PEM string                `json:"pem"`
+}
+
+// FirmwareReport is the last word about an update that the next start of the
+// charge point has to say.
+type FirmwareReport struct {
+	Signed    bool  `json:"signed"`
+	RequestID int64 `json:"request_id,omitempty"`
+}
+
+// SecurityEvent is a line of the security log.
+type SecurityEvent struct {
+	Time time.Time `json:"time"`
+	Type string    `json:"type"`
+	Info string    `json:"info,omitempty"`
+}
+
+// RAM is a Memory that lives as long as the process. The charge point's own
+// State survives simulated power losses; nothing survives the simulator.
+type RAM struct{}
+
+// Load returns nothing.
+func (RAM) Load() (*State, error) { return nil, nil }
+
+// Save does nothing.
+func (RAM) Save(*State) error { return nil }
+
+// File is a Memory in a file, replaced as a whole at every change.
+type File struct {
+	path string
+}
+
+// NewFile returns a Memory for a charge point in a folder, which is made when it
+// does not exist.
+func NewFile(dir, identity string) (*File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("folder of the chargers' memories: %w", err)
+	}
+	return &File{path: filepath.Join(dir, fileName(identity)+".json")}, nil
+}
+
+// fileName keeps identities with slashes and dots inside the folder.
+func fileName(identity string) string {
+	var b strings.Builder
+	for _, c := range []byte(identity) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// Load reads the file.
+func (f *File) Load() (*State, error) {
+	b, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memory: %w", err)
+	}
+	s := new(State)
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("memory %s: %w (remove the file to start with a new charge point)", f.path, err)
+	}
+	return s, nil
+}
+
+// Save writes the file anew. It is not synced: what it has to survive is the end
+// of this process, not that of the machine.
+func (f *File) Save(s *State) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	next := f.path + ".new"
+	if err := os.WriteFile(next, b, 0o600); err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	if err := os.Rename(next, f.path); err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	return nil
+}
