@@ -509,6 +509,7 @@ func (st *Station) looked(c *command, conn Connection, o Outcome) {
 	if c.conn != conn || c.phase == phaseFinal {
 		return
 	}
+	c.look = false
 	st.release(c)
 	in := inEffect
 	switch o.State {
@@ -537,6 +538,10 @@ func (st *Station) moveOn(c *command, m move, reason string, result json.RawMess
 	c.phase, c.reason = m.phase, reason
 	if m.look {
 		c.look, c.lookAt = true, time.Time{}
+		if siteObserves(c.cmd.Type) {
+			c.lookAt = time.Now().Add(st.site.cfg.LookAfter) // it may tell by itself
+			st.wake(c.lookAt)
+		}
 		c.deadline = time.Now().Add(lostWithin)
 		st.wake(c.deadline)
 	}

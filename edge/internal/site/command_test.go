@@ -508,3 +508,114 @@ func TestParams(t *testing.T) {
 		}
 	}
 }
+
+// Every message that can be triggered is the effect of its trigger, and so is
+// what a station sends of its own for the other jobs.
+func TestObservedMessages(t *testing.T) {
+	tests := []struct {
+		cmd event.Command
+		say func(st *Station) error
+	}{
+		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "heartbeat"})}, func(st *Station) error { _, err := st.Heartbeat(); return err }},
+		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "boot"})}, func(st *Station) error {
+			_, err := st.Booted(BootReport{Vendor: "Acme", Model: "One"})
+			return err
+		}},
+		{event.Command{Type: event.CommandTrigger, EVSE: 1, Params: params(event.TriggerParams{Message: "status"})}, func(st *Station) error {
+			return st.Status(StatusReport{EVSE: 1, Connector: 1, Status: event.StatusAvailable})
+		}},
+		{event.Command{Type: event.CommandTrigger, EVSE: 1, Params: params(event.TriggerParams{Message: "meter"})}, func(st *Station) error {
+			return st.Meter(MeterReport{EVSE: 1, Connector: 1, Samples: []event.Sample{{PowerW: p(1.0)}}})
+		}},
+		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "firmware"})}, func(st *Station) error { return st.Firmware(FirmwareReport{Status: "idle"}) }},
+		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "log"})}, func(st *Station) error { return st.Log(LogReport{Status: "idle"}) }},
+		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "sign_certificate"})}, func(st *Station) error { return st.Certificate(CertificateReport{CSR: "x"}) }},
+		{event.Command{Type: event.CommandSignCertificate}, func(st *Station) error { return st.Certificate(CertificateReport{CSR: "x"}) }},
+		{event.Command{Type: event.CommandGetLog, Params: params(event.GetLogParams{URL: "https://x"})}, func(st *Station) error { return st.Log(LogReport{Status: "uploaded"}) }},
+	}
+	for _, early := range []bool{false, true} { // some send it before they agree
+		for _, tt := range tests {
+			t.Run(string(tt.cmd.Type)+string(tt.cmd.Params), func(t *testing.T) {
+				bubble(t, Config{}, func(t *testing.T, r *rig) {
+					d, _ := r.connect("CP1", 1)
+					tt.cmd.ID, tt.cmd.Station = "a", "CP1"
+					r.execute(tt.cmd)
+					say := func() {
+						r.at("CP1", func(st *Station) {
+							if err := tt.say(st); err != nil {
+								t.Error(err)
+							}
+						})
+					}
+					r.at("CP1", func(*Station) { d.reports[0](Outcome{State: delivered}) })
+					if early {
+						say()
+					}
+					r.at("CP1", func(*Station) { d.reports[0](Outcome{State: agreed}) })
+					if !early {
+						r.wantStates("a", delivered, agreed)
+						say()
+					}
+					if got := r.states("a"); got[len(got)-1] != succeeded {
+						t.Errorf("states %v", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A lost answer while the connection stands is looked after like one lost with
+// it.
+func TestAnswerNotUnderstood(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, lost)
+		r.execute(event.Command{ID: "cache", Type: event.CommandClearCache, Station: "CP1"})
+		if len(d.looks) != 1 {
+			t.Fatalf("looked %d times", len(d.looks))
+		}
+		r.at("CP1", func(*Station) { d.looked[0](Outcome{State: lost, Reason: "it cannot be read"}) })
+		r.wantStates("cache", delivered, delivered, lost)
+		r.execute(event.Command{ID: "reset", Type: event.CommandReset, Station: "CP1"})
+		r.pass(11 * time.Second)
+		r.at("CP1", func(*Station) { d.looked[1](Outcome{State: lost}) })
+		r.pass(6 * time.Minute)
+		r.wantStates("reset", delivered, delivered, lost)
+	})
+}
+
+// The connection breaks while the device is looked at: it is looked at again.
+func TestLookAgainAfterLoss(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, conn := r.connect("CP1", 1)
+		d.answer = obey(delivered, lost)
+		r.execute(event.Command{ID: "a", Type: event.CommandClearCache, Station: "CP1"})
+		r.execute(event.Command{ID: "b", Type: event.CommandUnlock, Station: "CP1"})
+		r.at("CP1", func(st *Station) {
+			if err := st.Disconnected(conn, 1006, ""); err != nil {
+				t.Error(err)
+			}
+		})
+		r.pass(31 * time.Second)
+		r.wantStates("b", sent, failed)
+		d2, _ := r.connect("CP1", 1)
+		r.pass(time.Second)
+		r.at("CP1", func(*Station) { d2.looked[0](Outcome{State: succeeded}) })
+		r.wantStates("a", delivered, delivered, succeeded)
+	})
+}
+
+// A manager that asks every few seconds does not fill the outbox.
+func TestRepeatsAreFew(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.connect("CP1", 1)
+		for range 30 {
+			r.execute(event.Command{ID: "a", Type: event.CommandClearCache, Station: "CP1"})
+			r.pass(10 * time.Second)
+		}
+		if n := len(r.states("a")); n > 6 {
+			t.Errorf("told %d times in 5 minutes", n)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chargeyard/chargeyard/shared/event"
@@ -291,6 +292,42 @@ func TestLimitAfterBoot(t *testing.T) {
 		}
 		if got, want := profiles(r), []string{"effective 8", "ended 8"}; !slices.Equal(got, want) {
 			t.Errorf("profiles %q, want %q", got, want)
+		}
+	})
+}
+
+// A busy station takes a new plan up as soon as it has room.
+func TestPlanForBusyStation(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, succeeded)
+		st, free := r.site.Station("CP1"), make(chan struct{})
+		for st.TryPost(func() { <-free }) == nil {
+			synctest.Wait()
+		}
+		if err := r.site.SetPlan(Plan{LimitA: map[event.StationID]float64{"CP1": 16}}); err != nil {
+			t.Fatal(err)
+		}
+		close(free)
+		r.pass(3 * time.Second)
+		if got := orders(d); !slices.Equal(got, []string{"set_limit 0 16 standing"}) {
+			t.Errorf("orders %q", got)
+		}
+		d.answer = obey(delivered, event.StateUnsupported)
+		if err := r.site.SetPlan(Plan{LimitA: map[event.StationID]float64{"CP1": 10}}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Hour)
+		if got := profiles(r); !slices.Equal(got, []string{"effective 16", "refused 10"}) {
+			t.Errorf("profiles %q", got)
+		}
+		d.answer = obey(delivered, succeeded)
+		if err := r.site.SetPlan(Plan{}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Minute)
+		if got := orders(d); got[len(got)-1] != "clear_limit 0 standing" || len(got) != 3 {
+			t.Errorf("orders %q", got)
 		}
 	})
 }

@@ -357,3 +357,86 @@ func TestDamagedRecord(t *testing.T) {
 		}
 	})
 }
+
+// The end of a connection is told even if it cannot be kept at once: no device
+// repeats it.
+func TestDisconnectedKeptLater(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		_, conn := r.connect("CP1", 1)
+		r.journal.refuse(func(Change) bool { return true })
+		r.at("CP1", func(st *Station) {
+			if err := st.Disconnected(conn, 1006, "gone"); !errors.Is(err, ErrNotKept) {
+				t.Errorf("%v, want ErrNotKept", err)
+			}
+		})
+		r.pass(12 * time.Second)
+		r.journal.refuse(nil)
+		r.pass(12 * time.Second)
+		if d := kept[*event.StationDisconnected](r.journal); len(d) != 1 || d[0].Code != 1006 {
+			t.Errorf("disconnected %+v", d)
+		}
+	})
+}
+
+// What has no other word is kept as it came, also where it is no JSON.
+func TestData(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		version := r.site.LiveVersion()
+		r.at("CP1", func(st *Station) {
+			for _, err := range []error{
+				st.Data(DataReport{Action: "X", Payload: []byte(`{"a":1}`)}),
+				st.Data(DataReport{Action: "X", Payload: []byte(`{"a":`)}),
+				st.Configuration(ConfigurationReport{Variables: []event.Variable{{Component: "Ocpp16", Variable: "K", Value: "1"}}, Command: "c"}),
+			} {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		d := kept[*event.DataReceived](r.journal)
+		if len(d) != 2 || string(d[0].Payload) != `{"a":1}` || d[1].Payload != nil || d[1].Text != `{"a":` {
+			t.Errorf("data %+v", d)
+		}
+		if c := kept[*event.StationConfiguration](r.journal); len(c) != 1 || c[0].Command != "c" {
+			t.Errorf("configuration %+v", c)
+		}
+		r.status("CP1", 1, event.StatusAvailable)
+		if r.site.LiveVersion() == version {
+			t.Error("nobody learns that Live shows something else")
+		}
+	})
+}
+
+func TestStatusOfSession(t *testing.T) {
+	want := map[event.Status]string{
+		event.StatusAvailable: "", event.StatusPreparing: "ev_connected", event.StatusCharging: "charging",
+		event.StatusSuspendedEV: "suspended_ev", event.StatusSuspendedEVSE: "suspended_evse", event.StatusFinishing: "idle",
+		event.StatusOccupied: "ev_connected", event.StatusReserved: "", event.StatusUnavailable: "", event.StatusFaulted: "", event.StatusUnknown: "",
+	}
+	for s, state := range want {
+		if got := chargingState(s); got != state {
+			t.Errorf("%s: %q, want %q", s, got, state)
+		}
+	}
+}
+
+func TestStopTrigger(t *testing.T) {
+	tests := []struct {
+		reason string
+		token  bool
+		want   string
+	}{
+		{"remote", false, "remote_stop"}, {"unlock_command", false, "unlock_command"}, {"ev_disconnected", true, "ev_departed"},
+		{"deauthorized", true, "deauthorized"}, {"reboot", false, "reset_command"}, {"power_loss", false, "abnormal"},
+		{"other", false, "abnormal"}, {"local", true, "stop_authorized"}, {"local", false, "local"}, {"emergency_stop", false, "abnormal"},
+	}
+	for _, tt := range tests {
+		r := StopReport{Reason: tt.reason}
+		if tt.token {
+			r.Token = p(card("A"))
+		}
+		if got := stopTrigger(r); got != tt.want {
+			t.Errorf("%s, token %v: %s, want %s", tt.reason, tt.token, got, tt.want)
+		}
+	}
+}
