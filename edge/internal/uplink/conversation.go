@@ -26,8 +26,8 @@ const (
 	helloEvery    = time.Hour
 	sectionsWait  = 10 * time.Second // for the first announced section, doubled with each try in vain
 	sectionsMax   = 10 * time.Minute
-	sectionsQuiet = 2 * time.Second // after the last one that came
-	surpriseWait  = time.Second     // before a second surprise in a row is answered by a hello, doubled
+	sectionsQuiet = time.Second // after the last one that came
+	surpriseWait  = time.Second // before a second surprise in a row is answered by a hello, doubled
 	surpriseMax   = time.Minute
 	statusEvery   = time.Second // between repetitions of an overwritten status
 	finishWait    = 2 * time.Second
@@ -425,7 +425,7 @@ func (c *conversation) keepStatus(ctx context.Context) {
 			return
 		case <-c.overwritten:
 		}
-		c.log.Info("the retained status was overwritten, repeating it")
+		c.log.Debug("the retained status was overwritten, repeating it")
 		if _, err := c.session.Publish(c.status(true)); err != nil || !pause(ctx, statusEvery) {
 			return
 		}

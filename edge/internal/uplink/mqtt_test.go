@@ -76,6 +76,37 @@ func (d *door) OnACLCheck(cl *mochi.Client, topic string, _ bool) bool {
 	return strings.HasPrefix(topic, "cy/1/gw-1/") && (d.forbidden == "" || topic != d.forbidden)
 }
 
+// listener waits at its end for everything that it began, which the library's
+// own does not.
+type listener struct {
+	net.Listener
+	served chan struct{}
+	conns  sync.WaitGroup
+}
+
+func (*listener) ID() string              { return "l" }
+func (*listener) Protocol() string        { return "tcp" }
+func (l *listener) Address() string       { return l.Addr().String() }
+func (*listener) Init(*slog.Logger) error { return nil }
+
+func (l *listener) Serve(establish listeners.EstablishFn) {
+	defer close(l.served)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		l.conns.Go(func() { _ = establish("l", conn) }) // how a client ends is for the client to say
+	}
+}
+
+func (l *listener) Close(closeClients listeners.CloseFn) {
+	_ = l.Listener.Close()
+	<-l.served
+	closeClients("l")
+	l.conns.Wait()
+}
+
 // serve starts a broker at address, which may be empty.
 func serve(t *testing.T, address string, forbidden string, conf *tls.Config) *broker {
 	t.Helper()
@@ -92,11 +123,17 @@ func serve(t *testing.T, address string, forbidden string, conf *tls.Config) *br
 	if err := b.server.AddHook(&door{forbidden: forbidden}, nil); err != nil {
 		t.Fatal(err)
 	}
-	l := listeners.NewTCP(listeners.Config{ID: "l", Address: address, TLSConfig: conf})
-	if err := b.server.AddListener(l); err != nil {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
 		t.Fatal(err)
 	}
-	b.address = l.Address()
+	b.address = l.Addr().String()
+	if conf != nil {
+		l = tls.NewListener(l, conf)
+	}
+	if err := b.server.AddListener(&listener{Listener: l, served: make(chan struct{})}); err != nil {
+		t.Fatal(err)
+	}
 	for i, f := range []string{"hello", "up/+", "status"} {
 		err := b.server.Subscribe("cy/1/+/"+f, i+1, func(_ *mochi.Client, _ mochipackets.Subscription, pk mochipackets.Packet) {
 			b.inbox <- uplink.Message{Topic: pk.TopicName, Payload: slices.Clone(pk.Payload)}
