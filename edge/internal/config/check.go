@@ -21,11 +21,15 @@ var protocols = []string{"ocpp1.6"}
 // checker collects what is wrong with the values of a file that could be read.
 type checker struct {
 	lines  lines
+	unread map[int]bool // lines that could not be read and have their fault
 	faults Faults
 }
 
-func check(c *Config, text []byte) Faults {
-	k := &checker{lines: newLines(text)}
+func check(c *Config, text []byte, before Faults) Faults {
+	k := &checker{lines: newLines(text), unread: map[int]bool{}}
+	for _, f := range before {
+		k.unread[f.Line] = f.Line > 0
+	}
 	k.gateway(c)
 	k.mqtt(c.MQTT)
 	k.ocpp(c.OCPP)
@@ -48,7 +52,9 @@ func (k *checker) fault(text string, path ...any) {
 			key.WriteString("[" + strconv.Itoa(at) + "]")
 		}
 	}
-	k.faults = append(k.faults, Fault{Line: k.lines.of(path...), Key: key.String(), Text: text})
+	if line := k.lines.of(path...); !k.unread[line] {
+		k.faults = append(k.faults, Fault{Line: line, Key: key.String(), Text: text})
+	}
 }
 
 // word checks that value is one of words.

@@ -180,9 +180,11 @@ func Load(path string, environ []string) (Config, error) {
 // is Faults.
 func Parse(text []byte, environ []string) (Config, error) {
 	c := Default()
-	faults := decode(text, &c)
+	faults, whole := decode(text, &c)
 	faults = append(faults, override(&c, environ)...)
-	faults = append(faults, check(&c, text)...)
+	if whole {
+		faults = append(faults, check(&c, text, faults)...)
+	}
 	if len(faults) > 0 {
 		return Config{}, sortFaults(faults)
 	}

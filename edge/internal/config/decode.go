@@ -14,27 +14,29 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// decode reads text into c and returns what could not be read.
-func decode(text []byte, c *Config) Faults {
+// decode reads text into c and returns what could not be read. Whole is false
+// when so much could not that the values say nothing.
+func decode(text []byte, c *Config) (faults Faults, whole bool) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	err := d.Decode(c)
 	if err == nil {
 		if err = d.Decode(new(yaml.Node)); err == nil {
-			return Faults{{Text: "expected one YAML document, got another one after ---"}}
+			return Faults{{Text: "expected one YAML document, got another one after ---"}}, true
 		}
 	}
 	if errors.Is(err, io.EOF) { // an empty file has its own faults
-		return nil
+		return nil, true
 	}
 	if types := new(yaml.TypeError); errors.As(err, &types) {
-		faults := make(Faults, len(types.Errors))
-		for i, text := range types.Errors {
-			faults[i] = plain(text)
+		whole = true
+		for _, text := range types.Errors {
+			faults = append(faults, plain(text))
+			whole = whole && !strings.Contains(text, "already defined") // nothing around it was read
 		}
-		return faults
+		return faults, whole
 	}
-	return Faults{plain(strings.TrimPrefix(err.Error(), "yaml: "))}
+	return Faults{plain(strings.TrimPrefix(err.Error(), "yaml: "))}, false
 }
 
 var (
