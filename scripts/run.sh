@@ -149,7 +149,18 @@ EOF
 start gateway "$bin/chargeyard-edge" run --config "$data/edge.yaml"
 until_true 30 "${pids[-1]}" open "$ocpp_port" || failed gateway "did not open its port"
 
-start depot "$bin/chargeyard-sim" run --url "ws://127.0.0.1:$ocpp_port/ocpp" --ledger "$data/ledger.jsonl" "$scenario"
+# The drivers' cards are the scenario's, or these where it names none.
+if ! grep -qE '^ +tokens:' "$scenario"; then
+	cards=$(printf ', 04C4A26E%04X' {1..24})
+	sed -E "s/^( +)hardware:.*/&\n\1tokens: [${cards#, }]/" "$scenario" >"$data/scenario.yaml"
+	scenario=$data/scenario.yaml
+fi
+while read -r card; do
+	code=$(request PUT "/api/v1/tokens/$card" '{"type": "rfid", "status": "accepted"}')
+	[[ $code == 2?? ]] || failed manager "answered $code to the card $card"
+done < <(sed -nE 's/^ +tokens: *\[(.*)\].*/\1/p' "$scenario" | tr -d "\"' " | tr , '\n' | sort -u)
+
+start depot "$bin/chargeyard-sim" run --url "ws://127.0.0.1:$ocpp_port/ocpp" --ledger "$data/ledger.jsonl" --state-dir "$data/chargers" "$scenario"
 
 say ""
 say "  The depot is running: http://127.0.0.1:$http_port/#token=$admin_token"
