@@ -21,8 +21,9 @@ func senseless(format string, args ...any) error {
 // Incoming is an event of a batch, taken apart.
 type Incoming struct {
 	Event   *event.Event
-	ID      event.ID
+	ID      event.ID // zero where the event has none that can be read
 	Address event.Address
+	Station string // the manager's id; empty where the event is about no station
 	// Payload is nil for a stub, and for a truncated event whose rest cannot be
 	// read: those are kept in the log and change nothing.
 	Payload event.Payload
@@ -40,41 +41,71 @@ func Read(b *Batch) []Incoming {
 	out := make([]Incoming, len(b.Events))
 	workers := min(runtime.GOMAXPROCS(0), len(b.Events)/(parallelFrom/2))
 	if len(b.Events) < parallelFrom || workers < 2 {
-		for i := range b.Events {
-			out[i] = read(b, &b.Events[i])
-		}
+		newReader(b).read(out, 0)
 		return out
 	}
 	var wg sync.WaitGroup
 	part := (len(b.Events) + workers - 1) / workers
 	for from := 0; from < len(b.Events); from += part {
-		wg.Go(func() {
-			for i := from; i < min(from+part, len(b.Events)); i++ {
-				out[i] = read(b, &b.Events[i])
-			}
-		})
+		wg.Go(func() { newReader(b).read(out[from:min(from+part, len(out))], from) })
 	}
 	wg.Wait()
 	return out
 }
 
-func read(b *Batch, e *event.Event) Incoming {
-	in := Incoming{Event: e}
-	in.Err = in.fill(b)
-	return in
+// reader reads events of one batch. The same few places return in them.
+type reader struct {
+	batch  *Batch
+	source string
+	places map[string]place // by subject
 }
 
-func (in *Incoming) fill(b *Batch) error {
+type place struct {
+	address event.Address
+	station string
+}
+
+func newReader(b *Batch) *reader {
+	return &reader{batch: b, source: event.Source(b.Gateway), places: map[string]place{}}
+}
+
+// read reads the events from number from on into out.
+func (r *reader) read(out []Incoming, from int) {
+	for i := range out {
+		in := &out[i]
+		in.Event = &r.batch.Events[from+i]
+		in.Err = r.fill(in)
+	}
+}
+
+func (r *reader) place(subject string) (place, error) {
+	if p, ok := r.places[subject]; ok {
+		return p, nil
+	}
+	a, err := event.ParseSubject(subject)
+	if err != nil {
+		return place{}, senseless("%w", err)
+	}
+	p := place{address: a}
+	if a.Station != "" {
+		p.station = StationID(r.batch.Gateway, a.Station)
+	}
+	r.places[subject] = p
+	return p, nil
+}
+
+func (r *reader) fill(in *Incoming) error {
 	e := in.Event
-	var err error
-	if in.ID, err = e.EventID(); err != nil {
+	id, err := e.EventID()
+	if err != nil {
 		return senseless("%w", err)
 	}
-	if in.ID.Stream != b.Stream {
-		return senseless("expected stream %s, got event %s", b.Stream, e.ID)
+	in.ID = id
+	if id.Stream != r.batch.Stream {
+		return senseless("expected stream %s, got event %s", r.batch.Stream, e.ID)
 	}
-	if want := event.Source(b.Gateway); e.Source != want {
-		return senseless("expected source %q, got %q", want, e.Source)
+	if e.Source != r.source {
+		return senseless("expected source %q, got %q", r.source, e.Source)
 	}
 	if e.Stub {
 		return nil
@@ -82,9 +113,11 @@ func (in *Incoming) fill(b *Batch) error {
 	if e.Time.IsZero() {
 		return senseless("no time")
 	}
-	if in.Address, err = event.ParseSubject(e.Subject); err != nil {
-		return senseless("%w", err)
+	p, err := r.place(e.Subject)
+	if err != nil {
+		return err
 	}
+	in.Address, in.Station = p.address, p.station
 	payload, err := decode(e)
 	switch {
 	case err == nil:
@@ -93,8 +126,8 @@ func (in *Incoming) fill(b *Batch) error {
 	default:
 		return senseless("%w", err)
 	}
-	if lane := e.Type.Lane(); lane != b.Lane {
-		return senseless("%s belongs on lane %s, came on %s", e.Type, lane, b.Lane)
+	if lane := e.Type.Lane(); lane != r.batch.Lane {
+		return senseless("%s belongs on lane %s, came on %s", e.Type, lane, r.batch.Lane)
 	}
 	in.Payload = payload
 	in.Session, in.Command = names(payload)

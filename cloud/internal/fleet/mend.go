@@ -54,7 +54,7 @@ func (m *mender) stations(g event.GatewayID) error {
 	}
 	for _, r := range rows {
 		if m.moment(&r.ConnectedAt) {
-			if err := m.tx.PutStation(r, false); err != nil {
+			if err := m.tx.PutStations([]StationRow{r}); err != nil {
 				return err
 			}
 		}
@@ -64,7 +64,7 @@ func (m *mender) stations(g event.GatewayID) error {
 		}
 		for _, p := range places {
 			if m.moment(&p.AsOf) {
-				if err := m.tx.PutPlace(p); err != nil {
+				if err := m.tx.PutPlaces([]PlaceRow{p}); err != nil {
 					return err
 				}
 			}
@@ -110,7 +110,7 @@ func (m *mender) intervals(g event.GatewayID) error {
 		}
 		if p != nil && before != nil {
 			p.From = before.From
-			if err := m.tx.PutPlace(*p); err != nil {
+			if err := m.tx.PutPlaces([]PlaceRow{*p}); err != nil {
 				return err
 			}
 		}
@@ -124,6 +124,8 @@ func (m *mender) sessions(g event.GatewayID) error {
 		return err
 	}
 	for _, r := range rows {
+		old := r
+		r.Started, r.Ended = clone(r.Started), clone(r.Ended)
 		m.moment(r.Started)
 		m.moment(r.Ended)
 		m.moment(&r.At)
@@ -134,7 +136,7 @@ func (m *mender) sessions(g event.GatewayID) error {
 				}
 			}
 		}
-		if err := m.tx.PutSession(r, false); err != nil {
+		if err := m.tx.PutSessions([]SessionChange{{Row: r, Old: &old}}); err != nil {
 			return err
 		}
 	}
@@ -162,4 +164,12 @@ func (m *mender) commands(g event.GatewayID) error {
 		}
 	}
 	return nil
+}
+
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }

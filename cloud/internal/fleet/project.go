@@ -31,7 +31,7 @@ func (u *Unit) Project(from Origin, position int64, in *Incoming) error {
 	}
 	var st *cached[StationRow]
 	if in.Address.Station != "" {
-		if st, err = u.station(from, position, in.Address.Station); err != nil {
+		if st, err = u.station(from, position, in); err != nil {
 			return err
 		}
 	}
@@ -84,14 +84,13 @@ func (w *word) project() error {
 }
 
 // station returns the row of a station, made at the first word of it.
-func (u *Unit) station(from Origin, position int64, identity event.StationID) (*cached[StationRow], error) {
-	id := StationID(from.Gateway, identity)
-	st, err := u.stations.get(id, u.tx.Station)
+func (u *Unit) station(from Origin, position int64, in *Incoming) (*cached[StationRow], error) {
+	st, err := u.stations.get(in.Station, u.tx.Station)
 	if err != nil {
 		return nil, err
 	}
 	if !st.found {
-		st.row = StationRow{ID: id, Tenant: from.Tenant, Gateway: from.Gateway, Identity: identity, Since: position}
+		st.row = StationRow{ID: in.Station, Tenant: from.Tenant, Gateway: from.Gateway, Identity: in.Address.Station, Since: position}
 	}
 	return st, nil
 }
@@ -133,7 +132,7 @@ func (w *word) gatewayStarted(p *event.GatewayStarted) error {
 			continue
 		}
 		st.Connected, st.ConnectedAt = false, w.at
-		if err := w.tx.PutStation(st, false); err != nil {
+		if err := w.tx.PutStations([]StationRow{st}); err != nil {
 			return err
 		}
 	}
@@ -190,7 +189,7 @@ func (w *word) stationBooted(p *event.StationBooted) error {
 	}
 	for _, e := range evses {
 		e.Gone = true
-		if err := w.tx.PutEVSE(e); err != nil {
+		if err := w.tx.PutEVSEs([]EVSERow{e}); err != nil {
 			return err
 		}
 	}
@@ -200,7 +199,7 @@ func (w *word) stationBooted(p *event.StationBooted) error {
 	}
 	for _, p := range places {
 		p.Gone = true
-		if err := w.tx.PutPlace(p); err != nil {
+		if err := w.tx.PutPlaces([]PlaceRow{p}); err != nil {
 			return err
 		}
 	}
@@ -229,7 +228,7 @@ func (w *word) stationStatus(p *event.StationStatus) error {
 		row.From = from
 		row.Intervals++
 		w.intervals = append(w.intervals, IntervalRow{
-			PlaceKey: key, Tenant: st.Tenant, Gateway: st.Gateway, Number: row.Intervals,
+			PlaceKey: key, Tenant: st.Tenant, Number: row.Intervals,
 			Status: p.Status, ErrorCode: p.ErrorCode, Told: w.at, From: from, Since: w.position,
 		})
 	}

@@ -116,7 +116,6 @@ type PlaceRow struct {
 type IntervalRow struct {
 	PlaceKey
 	Tenant    Tenant
-	Gateway   event.GatewayID
 	Number    int64 // from 1, per place
 	Status    event.Status
 	ErrorCode string

@@ -10,7 +10,7 @@ import (
 // the events lane: a block may come before the session that it belongs to, or
 // after its end.
 func (u *Unit) sampled(from Origin, position int64, in *Incoming, p *sampled) error {
-	station := StationID(from.Gateway, in.Address.Station)
+	station := in.Station
 	var boot string
 	if in.Event.Clock == event.ClockUnsynced {
 		boot = in.Event.Boot

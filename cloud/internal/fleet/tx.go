@@ -7,6 +7,7 @@ import "github.com/chargeyard/chargeyard/shared/event"
 // the store's and ends the transaction.
 //
 // Unit keeps rows in memory and puts each once, so an implementation need not.
+// It puts many rows at a time where there may be many.
 type Tx interface {
 	Clock(g event.GatewayID, boot string) (*ClockRow, error)
 	PutClock(ClockRow) error
@@ -19,13 +20,13 @@ type Tx interface {
 
 	Station(id string) (*StationRow, error)
 	StationsOf(g event.GatewayID) ([]StationRow, error)
-	PutStation(r StationRow, fresh bool) error
+	PutStations([]StationRow) error
 	EVSE(station string, evse int) (*EVSERow, error)
 	EVSEsOf(station string) ([]EVSERow, error)
-	PutEVSE(EVSERow) error
+	PutEVSEs([]EVSERow) error
 	Place(PlaceKey) (*PlaceRow, error)
 	PlacesOf(station string) ([]PlaceRow, error)
-	PutPlace(PlaceRow) error
+	PutPlaces([]PlaceRow) error
 
 	// Interval returns one interval; Intervals those of a place from number on.
 	Interval(p PlaceKey, number int64) (*IntervalRow, error)
@@ -40,7 +41,8 @@ type Tx interface {
 	SessionsWith(station, transaction string) ([]SessionRow, error)
 	// SessionsOf returns the sessions of which some time was told during boot.
 	SessionsOf(g event.GatewayID, boot string) ([]SessionRow, error)
-	PutSession(r SessionRow, fresh bool) error
+	// PutSessions puts changed sessions.
+	PutSessions([]SessionChange) error
 	DeleteSession(id event.SessionID) error
 	Alias(id event.SessionID) (*AliasRow, error)
 	PutAlias(AliasRow) error
@@ -59,5 +61,12 @@ type Tx interface {
 
 	PutSamples([]SampleRow) error
 	Latest(station string, evse int) (*LatestRow, error)
-	PutLatest(LatestRow) error
+	PutLatest([]LatestRow) error
+}
+
+// SessionChange is a session as it is and, unless it is new, as the store has
+// it.
+type SessionChange struct {
+	Row SessionRow
+	Old *SessionRow
 }

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -15,9 +14,10 @@ type Origin struct {
 	Tenant  Tenant
 }
 
-// Unit applies events to the projections within one transaction. It reads a row
-// once, changes it in memory, and puts it back in Flush. It is of no use after
-// its transaction, nor after an error other than ErrSenseless.
+// Unit applies events to the projections. It reads a row once, changes it in
+// memory, and puts it back in Flush. It serves one transaction after the other
+// as long as nobody else has changed a row in between; after any error but
+// ErrSenseless it is of no use.
 type Unit struct {
 	tx Tx
 
@@ -66,19 +66,29 @@ func (u *Unit) Flush() error {
 	byPlace := func(a, b PlaceKey) int {
 		return cmp.Or(cmp.Compare(a.Station, b.Station), cmp.Compare(a.EVSE, b.EVSE), cmp.Compare(a.Connector, b.Connector))
 	}
-	if err := u.stations.flush(cmp.Compare, u.tx.PutStation); err != nil {
+	if err := u.stations.flush(cmp.Compare, rows(u.tx.PutStations)); err != nil {
 		return err
 	}
-	if err := u.evses.flush(byEVSE, func(r EVSERow, _ bool) error { return u.tx.PutEVSE(r) }); err != nil {
+	if err := u.evses.flush(byEVSE, rows(u.tx.PutEVSEs)); err != nil {
 		return err
 	}
-	if err := u.places.flush(byPlace, func(r PlaceRow, _ bool) error { return u.tx.PutPlace(r) }); err != nil {
+	if err := u.places.flush(byPlace, rows(u.tx.PutPlaces)); err != nil {
 		return err
 	}
-	if err := u.sessions.flush(cmp.Compare, u.tx.PutSession); err != nil {
+	err := u.sessions.flush(cmp.Compare, func(changed []*cached[SessionRow]) error {
+		changes := make([]SessionChange, len(changed))
+		for i, c := range changed {
+			changes[i].Row = c.row
+			if !c.fresh {
+				changes[i].Old = &c.stored
+			}
+		}
+		return u.tx.PutSessions(changes)
+	})
+	if err != nil {
 		return err
 	}
-	if err := u.latest.flush(byEVSE, func(r LatestRow, _ bool) error { return u.tx.PutLatest(r) }); err != nil {
+	if err := u.latest.flush(byEVSE, rows(u.tx.PutLatest)); err != nil {
 		return err
 	}
 	if len(u.intervals) > 0 {
@@ -96,6 +106,22 @@ func (u *Unit) Flush() error {
 	return nil
 }
 
+// keptRows is how many rows of a kind stay in memory between transactions.
+const keptRows = 20_000
+
+// Rest is called between two transactions, after Flush: it lets go of what will
+// hardly be asked for again.
+func (u *Unit) Rest() {
+	for id, s := range u.sessions {
+		if !s.found || s.row.Status == SessionEnded {
+			delete(u.sessions, id)
+		}
+	}
+	if max(len(u.sessions), len(u.stations), len(u.evses), len(u.places), len(u.latest), len(u.offsets)) > keptRows {
+		u.forget()
+	}
+}
+
 // drop flushes and forgets what is in memory, before rows are listed or changed
 // past it.
 func (u *Unit) drop() error {
@@ -106,14 +132,15 @@ func (u *Unit) drop() error {
 	return nil
 }
 
-// cache holds the rows of one kind that a transaction has touched.
+// cache holds the rows of one kind that have been touched.
 type cache[K comparable, R any] map[K]*cached[R]
 
 type cached[R any] struct {
-	row   R
-	found bool // the row exists, in the store or since
-	fresh bool // the store does not have it
-	dirty bool
+	row    R
+	stored R    // as the store has it, unless fresh
+	found  bool // the row exists, in the store or since
+	fresh  bool // the store does not have it
+	dirty  bool
 }
 
 // get returns the entry of k, loading it at first use.
@@ -127,7 +154,7 @@ func (c cache[K, R]) get(k K, load func(K) (*R, error)) (*cached[R], error) {
 	}
 	e := &cached[R]{fresh: r == nil}
 	if r != nil {
-		e.row, e.found = *r, true
+		e.row, e.stored, e.found = *r, *r, true
 	}
 	c[k] = e
 	return e, nil
@@ -139,18 +166,39 @@ func (e *cached[R]) touch() *R {
 	return &e.row
 }
 
-func (c cache[K, R]) flush(order func(a, b K) int, put func(r R, fresh bool) error) error {
-	for _, k := range slices.SortedFunc(maps.Keys(c), order) {
-		e := c[k]
-		if !e.dirty {
-			continue
+func (c cache[K, R]) flush(order func(a, b K) int, put func([]*cached[R]) error) error {
+	var keys []K
+	for k, e := range c {
+		if e.dirty {
+			keys = append(keys, k)
 		}
-		if err := put(e.row, e.fresh); err != nil {
-			return err
-		}
-		e.dirty, e.fresh = false, false
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	slices.SortFunc(keys, order)
+	changed := make([]*cached[R], len(keys))
+	for i, k := range keys {
+		changed[i] = c[k]
+	}
+	if err := put(changed); err != nil {
+		return err
+	}
+	for _, e := range changed {
+		e.dirty, e.fresh, e.stored = false, false, e.row
 	}
 	return nil
+}
+
+// rows puts rows of which the store need not know what they were.
+func rows[R any](put func([]R) error) func([]*cached[R]) error {
+	return func(changed []*cached[R]) error {
+		out := make([]R, len(changed))
+		for i, c := range changed {
+			out[i] = c.row
+		}
+		return put(out)
+	}
 }
 
 // at is the moment t of an event, mended where the boot's offset is known.

@@ -82,12 +82,15 @@ func (s *Store) work(ctx context.Context) {
 // for (a gateway that is unknown) fails that batch; everything else fails all.
 func (s *Store) commit(ctx context.Context, group []*job) {
 	err := s.tx(ctx, func(t *tx) error {
-		unit := fleet.NewUnit(t)
+		unit, err := s.unit(t)
+		if err != nil {
+			return err
+		}
 		position, err := t.head()
 		if err != nil {
 			return err
 		}
-		log := &logWriter{tx: t, position: position}
+		log := newLogWriter(t, position)
 		for _, j := range group {
 			j.applied, j.err = fleet.Applied{}, nil
 			err := s.apply(t, unit, log, j)
@@ -102,6 +105,7 @@ func (s *Store) commit(ctx context.Context, group []*job) {
 		if err := unit.Flush(); err != nil {
 			return fmt.Errorf("projections: %w", err)
 		}
+		unit.Rest()
 		if err := log.flush(); err != nil {
 			return fmt.Errorf("log: %w", err)
 		}
@@ -127,10 +131,12 @@ func (s *Store) apply(t *tx, unit *fleet.Unit, log *logWriter, j *job) error {
 		return err
 	}
 	was := st.position
+	j.applied.Entries = make([]fleet.Entry, 0, len(j.in))
+	log.begin(from, st, len(j.in))
 	for i := range j.in {
 		in := &j.in[i]
-		id, err := b.Events[i].EventID()
-		if err != nil || id.Stream != b.Stream {
+		id := in.ID
+		if id.Stream != b.Stream {
 			return fmt.Errorf("event %q is none of stream %s", b.Events[i].ID, b.Stream) // wire.ParseBatch lets none through
 		}
 		if id.Sequence <= st.position {
@@ -148,13 +154,14 @@ func (s *Store) apply(t *tx, unit *fleet.Unit, log *logWriter, j *job) error {
 		if errors.Is(err, fleet.ErrSenseless) {
 			err = s.bury(t, from, j, i, err)
 		} else if err == nil {
-			j.applied.Entries = append(j.applied.Entries, log.add(from, st, in))
+			j.applied.Entries = append(j.applied.Entries, log.add(in))
 		}
 		if err != nil {
 			return err
 		}
 		st.position = id.Sequence
 	}
+	log.end()
 	j.applied.Position = st.position
 	if st.position == was && st.id != 0 {
 		return nil

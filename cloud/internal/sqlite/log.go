@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,34 +22,44 @@ func (t *tx) head() (int64, error) {
 	return position, err
 }
 
-// Rows that one statement takes: SQLite reads many in one statement for half of
-// what it wants for as many statements.
-const manyRows = 20
+// Rows that one statement takes at most: SQLite takes many rows in one statement
+// for half of what it wants for as many statements.
+const (
+	manyRows = 50
+	someRows = 8
+)
 
 const logColumns = 11
 
-var insertLog, insertLogMany = insert("log (position, tenant, stream, sequence, type, station, evse, session, time, boot, event)", logColumns)
+var insertLog = insert("log (position, tenant, stream, sequence, type, station, evse, session, time, boot, event)", logColumns, "")
 
-// insert returns the statement that inserts one row and the one for manyRows.
-func insert(into string, columns int) (one, many string) {
-	row := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
-	one = "INSERT INTO " + into + " VALUES " + row
-	return one, one + strings.Repeat(","+row, manyRows-1)
+// insertion is one statement that inserts rows, for several numbers of rows.
+type insertion struct {
+	columns         int
+	one, some, many string
 }
 
-// insertRows inserts rows whose values stand one after the other in args.
-func (t *tx) insertRows(one, many string, columns int, args []any) error {
-	for len(args) >= manyRows*columns {
-		if _, err := t.exec(many, args[:manyRows*columns]...); err != nil {
-			return err
-		}
-		args = args[manyRows*columns:]
+// insert makes an insertion into a table and its columns; then says what is to
+// be done about rows that are there already.
+func insert(into string, columns int, then string) insertion {
+	row := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
+	text := func(n int) string {
+		return "INSERT INTO " + into + " VALUES " + row + strings.Repeat(","+row, n-1) + " " + then
 	}
-	for len(args) > 0 {
-		if _, err := t.exec(one, args[:columns]...); err != nil {
-			return err
+	return insertion{columns, text(1), text(someRows), text(manyRows)}
+}
+
+// insert inserts rows whose values stand one after the other in args.
+func (t *tx) insert(i insertion, args []any) error {
+	for _, s := range []struct {
+		text string
+		rows int
+	}{{i.many, manyRows}, {i.some, someRows}, {i.one, 1}} {
+		for n := s.rows * i.columns; len(args) >= n; args = args[n:] {
+			if _, err := t.exec(s.text, args[:n]...); err != nil {
+				return err
+			}
 		}
-		args = args[columns:]
 	}
 	return nil
 }
@@ -59,82 +71,137 @@ type logWriter struct {
 	args     []any
 	touched  map[string]*[2]int64 // key: first and last position
 	text     []byte               // of the rows not yet written
+
+	// Of the batch under way; values are boxed once.
+	from           fleet.Origin
+	first          int64
+	tenant, stream any
+	types          map[event.Type]*typeOf
+	stations       map[string]*stationOf
+}
+
+type typeOf struct {
+	value   any
+	touched *[2]int64
+}
+
+type stationOf struct {
+	value   any
+	touched *[2]int64
+}
+
+func newLogWriter(t *tx, position int64) *logWriter {
+	return &logWriter{
+		tx: t, position: position, touched: map[string]*[2]int64{},
+		types: map[event.Type]*typeOf{}, stations: map[string]*stationOf{},
+	}
+}
+
+// begin starts on a batch of at most n events.
+func (l *logWriter) begin(from fleet.Origin, st *stream, n int) {
+	l.from, l.tenant, l.stream, l.first = from, string(from.Tenant), st.id, l.position+1
+	l.args = slices.Grow(l.args, n*logColumns)
+}
+
+// end ends it.
+func (l *logWriter) end() {
+	if l.position >= l.first {
+		*l.touch(gatewayKey(l.from.Gateway)) = [2]int64{l.first, l.position}
+	}
 }
 
 // add appends an event and returns its entry.
-func (l *logWriter) add(from fleet.Origin, st *stream, in *fleet.Incoming) fleet.Entry {
+func (l *logWriter) add(in *fleet.Incoming) fleet.Entry {
 	l.position++
 	e := in.Event
-	entry := fleet.Entry{Position: l.position, Tenant: from.Tenant, Event: *e, Gateway: from.Gateway, Session: in.Session}
+	kind := l.types[e.Type]
+	if kind == nil {
+		kind = &typeOf{string(e.Type), l.touch(typeKey(e.Type))}
+		l.types[e.Type] = kind
+	}
+	kind.touched[1] = l.position
 	var station, evse, session, boot any
-	if in.Address.Station != "" {
-		entry.Station = fleet.StationID(from.Gateway, in.Address.Station)
-		station = entry.Station
-		l.touch(entry.Station)
+	if in.Station != "" {
+		st := l.stations[in.Station]
+		if st == nil {
+			st = &stationOf{in.Station, l.touch(in.Station)}
+			l.stations[in.Station] = st
+		}
+		station, st.touched[1] = st.value, l.position
 		if in.Address.EVSE > 0 {
 			evse = in.Address.EVSE
 		}
 	}
 	if in.Session != "" {
 		session = string(in.Session)
-		l.touch(string(in.Session))
+		l.touch(string(in.Session))[1] = l.position
 	}
 	if e.Clock == event.ClockUnsynced {
 		boot = e.Boot
 	}
-	l.touch(typeKey(e.Type))
-	l.touch(gatewayKey(from.Gateway))
+	if cap(l.text)-len(l.text) < len(e.Data)+len(e.Subject)+200 {
+		l.text = make([]byte, 0, max(64<<10, len(e.Data)+len(e.Subject)+200)) // rows keep the one before
+	}
 	at := len(l.text)
 	l.text = appendEvent(l.text, e)
-	l.args = append(l.args, l.position, string(from.Tenant), st.id, int64(in.ID.Sequence), string(e.Type),
+	l.args = append(l.args, l.position, l.tenant, l.stream, int64(in.ID.Sequence), kind.value,
 		station, evse, session, e.Time.UnixMilli(), boot, l.text[at:len(l.text):len(l.text)])
-	return entry
+	return fleet.Entry{
+		Position: l.position, Tenant: l.from.Tenant, Event: *e, Gateway: l.from.Gateway,
+		Station: in.Station, Session: in.Session,
+	}
 }
 
 func typeKey(t event.Type) string         { return "type " + string(t) }
 func gatewayKey(g event.GatewayID) string { return "gateway " + string(g) }
 
-func (l *logWriter) touch(key string) {
-	if l.touched == nil {
-		l.touched = map[string]*[2]int64{}
+// touch returns the span of a key, which begins at the newest position.
+func (l *logWriter) touch(key string) *[2]int64 {
+	t := l.touched[key]
+	if t == nil {
+		t = &[2]int64{l.position, l.position}
+		l.touched[key] = t
 	}
-	if t, ok := l.touched[key]; ok {
-		t[1] = l.position
-		return
-	}
-	l.touched[key] = &[2]int64{l.position, l.position}
+	return t
 }
 
-var insertIndex, insertIndexMany = insert("log_index (key, first, last)", 3)
+var insertIndex = insert("log_index (key, first, last)", 3, "")
 
 // flush writes what add has gathered.
 func (l *logWriter) flush() error {
-	if err := l.tx.insertRows(insertLog, insertLogMany, logColumns, l.args); err != nil {
+	if err := l.tx.insert(insertLog, l.args); err != nil {
 		return err
 	}
-	keys := make([]string, 0, len(l.touched))
-	for k := range l.touched {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	args := make([]any, 0, 3*len(keys))
-	for _, k := range keys {
+	args := make([]any, 0, 3*len(l.touched))
+	for _, k := range slices.Sorted(maps.Keys(l.touched)) {
 		args = append(args, k, l.touched[k][0], l.touched[k][1])
 	}
-	l.args, l.touched, l.text = nil, nil, nil
-	return l.tx.insertRows(insertIndex, insertIndexMany, 3, args)
+	return l.tx.insert(insertIndex, args)
 }
 
-// appendEvent writes what the columns of the log do not say.
+// kept is what the log keeps of an event beside its columns.
+type kept struct {
+	Subject    string          `json:"subject"`
+	RecordedMS int64           `json:"recorded_ms"`
+	Boot       string          `json:"boot"`
+	Clock      event.Clock     `json:"clock"` // absent means synced
+	Truncated  bool            `json:"truncated"`
+	Stub       bool            `json:"stub"`
+	Data       json.RawMessage `json:"data"`
+}
+
+// appendEvent writes e as kept.
 func appendEvent(b []byte, e *event.Event) []byte {
 	b = append(b, `{"subject":`...)
 	b = appendString(b, e.Subject)
-	b = append(b, `,"recorded":"`...)
-	b = e.Recorded.UTC().AppendFormat(b, event.TimeLayout)
-	b = append(b, `","boot":`...)
+	b = append(b, `,"recorded_ms":`...)
+	b = strconv.AppendInt(b, e.Recorded.UnixMilli(), 10)
+	b = append(b, `,"boot":`...)
 	b = appendString(b, e.Boot)
-	b = append(b, `,"clock":`...)
-	b = appendString(b, string(e.Clock))
+	if e.Clock != event.ClockSynced {
+		b = append(b, `,"clock":`...)
+		b = appendString(b, string(e.Clock))
+	}
 	if e.Truncated {
 		b = append(b, `,"truncated":true`...)
 	}
@@ -186,14 +253,15 @@ func (r *logRow) scan(scan func(...any) error) error {
 	if err := scan(&e.Position, &e.Tenant, &e.Gateway, &r.lane, &r.stream, &r.sequence, &e.Type, &e.Station, &e.Session, &r.time, &r.offset, &r.event); err != nil {
 		return err
 	}
-	kind := e.Type
-	if err := json.Unmarshal(r.event, &e.Event); err != nil {
+	k := kept{Clock: event.ClockSynced}
+	if err := json.Unmarshal(r.event, &k); err != nil {
 		return fmt.Errorf("event at position %d: %w", e.Position, err)
 	}
-	e.SpecVersion, e.Type, e.Source = "1.0", kind, event.Source(e.Gateway)
+	e.SpecVersion, e.Source, e.Subject, e.Recorded = "1.0", event.Source(e.Gateway), k.Subject, fromMS(k.RecordedMS)
+	e.Boot, e.Clock, e.Truncated, e.Stub, e.Data = k.Boot, k.Clock, k.Truncated, k.Stub, k.Data
 	e.Sequence = event.FormatSequence(r.sequence)
 	e.ID = event.ID{Stream: r.stream, Sequence: r.sequence}.String()
-	e.Time = time.UnixMilli(r.time).UTC()
+	e.Time = fromMS(r.time)
 	return nil
 }
 

@@ -384,7 +384,7 @@ func (s *Store) StatusIntervals(ctx context.Context, scope fleet.Scope, station 
 	if len(ids) != 1 {
 		return l, fmt.Errorf("status intervals: station %s: %w", station, fleet.ErrNotFound)
 	}
-	const next = `(SELECT n.start FROM intervals n WHERE n.station = i.station AND n.evse = i.evse AND n.connector = i.connector AND n.number = i.number + 1)`
+	const next = `(SELECT n.start FROM intervals n WHERE n.place = i.place AND n.number = i.number + 1)`
 	var w where
 	w.add("station = ?", ids[0])
 	w.addIf(!to.IsZero(), "start < ?", to.UnixMilli())
@@ -412,7 +412,9 @@ func (s *Store) StatusIntervals(ctx context.Context, scope fleet.Scope, station 
 				v.To = &t
 			}
 			return v, err
-		}, `SELECT station, evse, connector, number, status, error_code, start, stop FROM (SELECT i.*, `+next+` AS stop FROM intervals i)`+w.String()+`
+		}, `SELECT station, evse, connector, number, status, error_code, start, stop FROM (
+			SELECT p.station, p.evse, p.connector, i.number, i.status, i.error_code, i.start, `+next+` AS stop
+			FROM places p JOIN intervals i ON i.place = p.id)`+w.String()+`
 			ORDER BY start DESC, evse, connector, number DESC LIMIT ?`, append(w.args, limit(p)+1)...)
 		if err != nil {
 			return err
@@ -452,19 +454,25 @@ func (s *Store) Sessions(ctx context.Context, scope fleet.Scope, f fleet.Session
 	w.addIf(!f.From.IsZero(), "at >= ?", f.From.UnixMilli())
 	w.addIf(!f.To.IsZero(), "at < ?", f.To.UnixMilli())
 	if p.Cursor != "" {
-		var at int64
-		var id string
-		if err := decodeCursor(p.Cursor, &at, &id); err != nil {
+		var at, row int64
+		if err := decodeCursor(p.Cursor, &at, &row); err != nil {
 			return l, err
 		}
-		w.add("(at, id) < (?, ?)", at, id)
+		w.add("(at, rowid) < (?, ?)", at, row)
+	}
+	type row struct {
+		fleet.SessionRow
+		id int64
 	}
 	err = s.view(ctx, "sessions", func(r reader) error {
-		rows, err := query(ctx, r, readSession, `SELECT `+sessionColumns+` FROM sessions`+w.String()+` ORDER BY at DESC, id DESC LIMIT ?`, append(w.args, limit(p)+1)...)
+		rows, err := query(ctx, r, func(scan scanner) (v row, err error) {
+			v.SessionRow, err = readSession(func(dest ...any) error { return scan(append(dest, &v.id)...) })
+			return v, err
+		}, `SELECT `+sessionColumns+`, rowid FROM sessions`+w.String()+` ORDER BY at DESC, rowid DESC LIMIT ?`, append(w.args, limit(p)+1)...)
 		if err != nil {
 			return err
 		}
-		page, err := list(rows, p, func(v fleet.SessionRow) []any { return []any{v.At.At.UnixMilli(), v.ID} })
+		page, err := list(rows, p, func(v row) []any { return []any{v.At.At.UnixMilli(), v.id} })
 		l.Items, l.Next = make([]fleet.Session, 0, len(page.Items)), page.Next
 		for i := range page.Items {
 			l.Items = append(l.Items, page.Items[i].View())

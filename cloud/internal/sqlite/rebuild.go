@@ -26,6 +26,7 @@ func (s *Store) Rebuild(ctx context.Context, progress func(done, total int64)) e
 		if err := t.clear(oldest); err != nil {
 			return err
 		}
+		t.projected = nil // it knows the rows that are gone
 		unit := fleet.NewUnit(t)
 		for position := oldest - 1; position < newest; {
 			if err := ctx.Err(); err != nil {
@@ -53,7 +54,7 @@ func (s *Store) Rebuild(ctx context.Context, progress func(done, total int64)) e
 			if err := unit.Flush(); err != nil {
 				return err
 			}
-			unit = fleet.NewUnit(t)
+			unit.Rest()
 			if progress != nil {
 				progress(position-oldest+1, newest-oldest+1)
 			}
@@ -77,9 +78,8 @@ func (t *tx) clear(oldest int64) error {
 	}
 	// A place that is older than the log goes back to its last interval.
 	_, err := t.exec(`UPDATE places SET (intervals, status, error_code, start) = (
-			SELECT i.number, i.status, i.error_code, i.start FROM intervals i
-			WHERE i.station = places.station AND i.evse = places.evse AND i.connector = places.connector ORDER BY i.number DESC LIMIT 1)
-		WHERE EXISTS (SELECT 1 FROM intervals i WHERE i.station = places.station AND i.evse = places.evse AND i.connector = places.connector)`)
+			SELECT i.number, i.status, i.error_code, i.start FROM intervals i WHERE i.place = places.id ORDER BY i.number DESC LIMIT 1)
+		WHERE EXISTS (SELECT 1 FROM intervals i WHERE i.place = places.id)`)
 	return err
 }
 

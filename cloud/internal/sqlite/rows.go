@@ -2,8 +2,10 @@ package sqlite
 
 import (
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
 	"github.com/chargeyard/chargeyard/shared/event"
@@ -159,19 +161,20 @@ func (t *tx) StationsOf(g event.GatewayID) ([]fleet.StationRow, error) {
 	return collect(t, readStation, `SELECT `+stationColumns+` FROM stations WHERE gateway = ? ORDER BY id`, g)
 }
 
-// PutStation implements fleet.Tx.
-func (t *tx) PutStation(r fleet.StationRow, fresh bool) error {
-	if fresh {
-		_, err := t.exec(`INSERT INTO stations (`+stationColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			r.ID, r.Tenant, r.Gateway, r.Identity, r.Protocol, r.Vendor, r.Model, r.Serial, r.Firmware,
+var insertStations = insert("stations ("+stationColumns+")", 15, `ON CONFLICT DO UPDATE SET protocol = excluded.protocol,
+	vendor = excluded.vendor, model = excluded.model, serial = excluded.serial, firmware = excluded.firmware,
+	connected = excluded.connected, connected_at = excluded.connected_at, connected_boot = excluded.connected_boot,
+	trx = excluded.trx, orphans = excluded.orphans`)
+
+// PutStations implements fleet.Tx.
+func (t *tx) PutStations(rows []fleet.StationRow) error {
+	args := make([]any, 0, len(rows)*insertStations.columns)
+	for i := range rows {
+		r := &rows[i]
+		args = append(args, r.ID, string(r.Tenant), string(r.Gateway), string(r.Identity), r.Protocol, r.Vendor, r.Model, r.Serial, r.Firmware,
 			r.Connected, at(&r.ConnectedAt), boot(&r.ConnectedAt), r.Transaction, r.Orphans, r.Since)
-		return err
 	}
-	_, err := t.exec(`UPDATE stations SET protocol = ?, vendor = ?, model = ?, serial = ?, firmware = ?,
-		connected = ?, connected_at = ?, connected_boot = ?, trx = ?, orphans = ? WHERE id = ?`,
-		r.Protocol, r.Vendor, r.Model, r.Serial, r.Firmware,
-		r.Connected, at(&r.ConnectedAt), boot(&r.ConnectedAt), r.Transaction, r.Orphans, r.ID)
-	return err
+	return t.insert(insertStations, args)
 }
 
 func readEVSE(scan scanner) (r fleet.EVSERow, err error) {
@@ -198,11 +201,17 @@ func (t *tx) EVSEsOf(station string) ([]fleet.EVSERow, error) {
 	return collect(t, readEVSE, `SELECT `+evseColumns+` FROM evses WHERE station = ? ORDER BY evse`, station)
 }
 
-// PutEVSE implements fleet.Tx.
-func (t *tx) PutEVSE(r fleet.EVSERow) error {
-	_, err := t.exec(`INSERT OR REPLACE INTO evses (`+evseColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.Station, r.Tenant, r.EVSE, r.Gone, text(string(r.Session)), r.LimitA, r.LimitW, ms(r.Until), r.Since)
-	return err
+var insertEVSEs = insert("evses ("+evseColumns+")", 9, `ON CONFLICT DO UPDATE SET gone = excluded.gone, session = excluded.session,
+	limit_a = excluded.limit_a, limit_w = excluded.limit_w, until = excluded.until`)
+
+// PutEVSEs implements fleet.Tx.
+func (t *tx) PutEVSEs(rows []fleet.EVSERow) error {
+	args := make([]any, 0, len(rows)*insertEVSEs.columns)
+	for i := range rows {
+		r := &rows[i]
+		args = append(args, r.Station, string(r.Tenant), r.EVSE, r.Gone, text(string(r.Session)), r.LimitA, r.LimitW, ms(r.Until), r.Since)
+	}
+	return t.insert(insertEVSEs, args)
 }
 
 func readPlace(scan scanner) (r fleet.PlaceRow, err error) {
@@ -213,11 +222,21 @@ func readPlace(scan scanner) (r fleet.PlaceRow, err error) {
 	return r, err
 }
 
+// placeID is the key of a place: a hash, so that intervals need not spell it.
+func placeID(p fleet.PlaceKey) int64 {
+	h := fnv.New64a()
+	var b [64]byte
+	text := append(b[:0], p.Station...)
+	text = binary.AppendVarint(append(text, 0), int64(p.EVSE))
+	h.Write(binary.AppendVarint(text, int64(p.Connector))) //nolint:errcheck // a hash takes everything
+	return int64(h.Sum64() >> 1)
+}
+
 const placeColumns = `station, evse, connector, tenant, gateway, gone, status, error_code, info, as_of, as_of_boot, intervals, start, since`
 
 // Place implements fleet.Tx.
 func (t *tx) Place(p fleet.PlaceKey) (*fleet.PlaceRow, error) {
-	return get(t, readPlace, `SELECT `+placeColumns+` FROM places WHERE station = ? AND evse = ? AND connector = ?`, p.Station, p.EVSE, p.Connector)
+	return get(t, readPlace, `SELECT `+placeColumns+` FROM places WHERE id = ?`, placeID(p))
 }
 
 // PlacesOf implements fleet.Tx.
@@ -225,41 +244,50 @@ func (t *tx) PlacesOf(station string) ([]fleet.PlaceRow, error) {
 	return collect(t, readPlace, `SELECT `+placeColumns+` FROM places WHERE station = ? ORDER BY evse, connector`, station)
 }
 
-// PutPlace implements fleet.Tx.
-func (t *tx) PutPlace(r fleet.PlaceRow) error {
-	_, err := t.exec(`INSERT OR REPLACE INTO places (`+placeColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.Station, r.EVSE, r.Connector, r.Tenant, r.Gateway, r.Gone, r.Status, r.ErrorCode, r.Info,
-		at(&r.AsOf), boot(&r.AsOf), r.Intervals, r.From.UnixMilli(), r.Since)
-	return err
+var insertPlaces = insert("places (id, "+placeColumns+")", 15, `ON CONFLICT (id) DO UPDATE SET gone = excluded.gone, status = excluded.status,
+	error_code = excluded.error_code, info = excluded.info, as_of = excluded.as_of, as_of_boot = excluded.as_of_boot,
+	intervals = excluded.intervals, start = excluded.start`)
+
+// PutPlaces implements fleet.Tx.
+func (t *tx) PutPlaces(rows []fleet.PlaceRow) error {
+	args := make([]any, 0, len(rows)*insertPlaces.columns)
+	for i := range rows {
+		r := &rows[i]
+		args = append(args, placeID(r.PlaceKey), r.Station, r.EVSE, r.Connector, string(r.Tenant), string(r.Gateway), r.Gone, string(r.Status), r.ErrorCode, r.Info,
+			at(&r.AsOf), boot(&r.AsOf), r.Intervals, r.From.UnixMilli(), r.Since)
+	}
+	return t.insert(insertPlaces, args)
 }
 
-func readInterval(scan scanner) (r fleet.IntervalRow, err error) {
-	var told, start moment
-	err = scan(&r.Station, &r.EVSE, &r.Connector, &r.Number, &r.Tenant, &r.Gateway, &r.Status, &r.ErrorCode,
-		&told.ms, &told.boot, &start.ms, &r.Since)
-	r.Told, r.From = told.to(), start.to().At
-	return r, err
+// readInterval reads an interval of a place.
+func readInterval(p fleet.PlaceKey) func(scanner) (fleet.IntervalRow, error) {
+	return func(scan scanner) (fleet.IntervalRow, error) {
+		r := fleet.IntervalRow{PlaceKey: p}
+		var told, start moment
+		err := scan(&r.Number, &r.Tenant, &r.Status, &r.ErrorCode, &told.ms, &told.boot, &start.ms, &r.Since)
+		r.Told, r.From = told.to(), start.to().At
+		return r, err
+	}
 }
 
-const intervalColumns = `station, evse, connector, number, tenant, gateway, status, error_code, told, told_boot, start, since`
+const intervalColumns = `number, tenant, status, error_code, told, told_boot, start, since`
 
 // Interval implements fleet.Tx.
 func (t *tx) Interval(p fleet.PlaceKey, number int64) (*fleet.IntervalRow, error) {
-	return get(t, readInterval, `SELECT `+intervalColumns+` FROM intervals WHERE station = ? AND evse = ? AND connector = ? AND number = ?`,
-		p.Station, p.EVSE, p.Connector, number)
+	return get(t, readInterval(p), `SELECT `+intervalColumns+` FROM intervals WHERE place = ? AND number = ?`, placeID(p), number)
 }
 
 // Intervals implements fleet.Tx.
 func (t *tx) Intervals(p fleet.PlaceKey, number int64) ([]fleet.IntervalRow, error) {
-	return collect(t, readInterval, `SELECT `+intervalColumns+` FROM intervals WHERE station = ? AND evse = ? AND connector = ? AND number >= ? ORDER BY number`,
-		p.Station, p.EVSE, p.Connector, number)
+	return collect(t, readInterval(p), `SELECT `+intervalColumns+` FROM intervals WHERE place = ? AND number >= ? ORDER BY number`, placeID(p), number)
 }
 
 // IntervalsOf implements fleet.Tx.
 func (t *tx) IntervalsOf(g event.GatewayID, boot string) (map[fleet.PlaceKey]int64, error) {
 	out := map[fleet.PlaceKey]int64{}
-	err := t.all(`SELECT station, evse, connector, min(number) FROM intervals WHERE gateway = ? AND told_boot = ? GROUP BY 1, 2, 3`,
-		[]any{g, boot}, func(scan func(...any) error) error {
+	err := t.all(`SELECT p.station, p.evse, p.connector, min(i.number) FROM intervals i JOIN places p ON p.id = i.place
+		WHERE i.told_boot = ? AND p.gateway = ? GROUP BY i.place`,
+		[]any{boot, g}, func(scan func(...any) error) error {
 			var p fleet.PlaceKey
 			var number int64
 			err := scan(&p.Station, &p.EVSE, &p.Connector, &number)
@@ -269,23 +297,17 @@ func (t *tx) IntervalsOf(g event.GatewayID, boot string) (map[fleet.PlaceKey]int
 	return out, err
 }
 
-const intervalCount = 12
+var insertIntervals = insert("intervals (place, "+intervalColumns+")", 9, `ON CONFLICT DO UPDATE SET told = excluded.told, start = excluded.start`)
 
-var insertInterval, insertIntervals = func() (one, many string) {
-	one, many = insert("intervals ("+intervalColumns+")", intervalCount)
-	const mended = ` ON CONFLICT DO UPDATE SET told = excluded.told, start = excluded.start`
-	return one + mended, many + mended
-}()
-
-// PutIntervals implements fleet.Tx.
+// PutIntervals implements fleet.Tx. What is there already changes its times only.
 func (t *tx) PutIntervals(rows []fleet.IntervalRow) error {
-	args := make([]any, 0, len(rows)*intervalCount)
+	args := make([]any, 0, len(rows)*insertIntervals.columns)
 	for i := range rows {
 		r := &rows[i]
-		args = append(args, r.Station, r.EVSE, r.Connector, r.Number, string(r.Tenant), string(r.Gateway), string(r.Status), r.ErrorCode,
+		args = append(args, placeID(r.PlaceKey), r.Number, string(r.Tenant), string(r.Status), r.ErrorCode,
 			at(&r.Told), boot(&r.Told), r.From.UnixMilli(), r.Since)
 	}
-	return t.insertRows(insertInterval, insertIntervals, intervalCount, args)
+	return t.insert(insertIntervals, args)
 }
 
 func readSession(scan scanner) (r fleet.SessionRow, err error) {
@@ -333,38 +355,61 @@ func (t *tx) SessionsOf(g event.GatewayID, boot string) ([]fleet.SessionRow, err
 	return out, err
 }
 
-// PutSession implements fleet.Tx.
-func (t *tx) PutSession(r fleet.SessionRow, fresh bool) error {
-	detail, err := json.Marshal(&r.Detail)
-	if err != nil {
-		return fmt.Errorf("detail of session %s: %w", r.ID, err)
+var insertSessions = insert(`sessions (evse, connector, protocol, trx, charging_state, token_json, started, started_boot, ended, ended_boot,
+	reason, meter_start_wh, meter_stop_wh, meter_wh, energy_wh, detail, status, token, at, at_boot, unsynced, id,
+	tenant, gateway, station, identity, since)`, 27, "")
+
+// The columns of indexes are written only where they change: it is they that
+// cost.
+const (
+	updateSession = `UPDATE sessions SET evse = ?, connector = ?, protocol = ?, trx = ?, charging_state = ?, token_json = ?,
+		started = ?, started_boot = ?, ended = ?, ended_boot = ?, reason = ?,
+		meter_start_wh = ?, meter_stop_wh = ?, meter_wh = ?, energy_wh = ?, detail = ?`
+	updateSessionRest  = updateSession + ` WHERE id = ?`
+	updateSessionWhole = updateSession + `, status = ?, token = ?, at = ?, at_boot = ?, unsynced = ? WHERE id = ?`
+)
+
+// PutSessions implements fleet.Tx.
+func (t *tx) PutSessions(changes []fleet.SessionChange) error {
+	var fresh []any
+	for i := range changes {
+		r, old := &changes[i].Row, changes[i].Old
+		detail, err := json.Marshal(&r.Detail)
+		if err != nil {
+			return fmt.Errorf("detail of session %s: %w", r.ID, err)
+		}
+		token, err := jsonOrNull(r.Token)
+		if err != nil {
+			return fmt.Errorf("token of session %s: %w", r.ID, err)
+		}
+		args := []any{
+			r.EVSE, r.Connector, r.Protocol, r.Transaction, r.ChargingState, token,
+			at(r.Started), boot(r.Started), at(r.Ended), boot(r.Ended), r.Reason,
+			r.MeterStartWh, r.MeterStopWh, r.MeterWh, r.EnergyWh, detail,
+		}
+		id, key, unsynced := string(r.ID), sessionToken(r), r.Unsynced()
+		switch {
+		case old == nil:
+			fresh = append(append(fresh, args...), r.Status, key, at(&r.At), boot(&r.At), unsynced, id,
+				string(r.Tenant), string(r.Gateway), r.Station, string(r.Identity), r.Since)
+		case r.Status == old.Status && r.At == old.At && key == sessionToken(old) && unsynced == old.Unsynced():
+			_, err = t.exec(updateSessionRest, append(args, id)...)
+		default:
+			_, err = t.exec(updateSessionWhole, append(args, r.Status, key, at(&r.At), boot(&r.At), unsynced, id)...)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	token, err := jsonOrNull(r.Token)
-	if err != nil {
-		return fmt.Errorf("token of session %s: %w", r.ID, err)
+	return t.insert(insertSessions, fresh)
+}
+
+// sessionToken is the token of a session as it is compared, nil without one.
+func sessionToken(r *fleet.SessionRow) any {
+	if r.Token == nil {
+		return nil
 	}
-	var key any
-	if r.Token != nil {
-		key = wire.TokenKey(r.Token.Value)
-	}
-	values := []any{
-		r.EVSE, r.Connector, r.Protocol, r.Transaction, r.Status, r.ChargingState, key, token,
-		at(&r.At), boot(&r.At), at(r.Started), boot(r.Started), at(r.Ended), boot(r.Ended), r.Reason,
-		r.MeterStartWh, r.MeterStopWh, r.MeterWh, r.EnergyWh, detail, r.Unsynced(), string(r.ID),
-	}
-	if fresh {
-		_, err = t.exec(`INSERT INTO sessions (evse, connector, protocol, trx, status, charging_state, token, token_json,
-			at, at_boot, started, started_boot, ended, ended_boot, reason,
-			meter_start_wh, meter_stop_wh, meter_wh, energy_wh, detail, unsynced, id,
-			tenant, gateway, station, identity, since)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			append(values, r.Tenant, r.Gateway, r.Station, r.Identity, r.Since)...)
-	} else {
-		_, err = t.exec(`UPDATE sessions SET evse = ?, connector = ?, protocol = ?, trx = ?, status = ?, charging_state = ?, token = ?, token_json = ?,
-			at = ?, at_boot = ?, started = ?, started_boot = ?, ended = ?, ended_boot = ?, reason = ?,
-			meter_start_wh = ?, meter_stop_wh = ?, meter_wh = ?, energy_wh = ?, detail = ?, unsynced = ? WHERE id = ?`, values...)
-	}
-	return err
+	return wire.TokenKey(r.Token.Value)
 }
 
 // DeleteSession implements fleet.Tx.
@@ -441,23 +486,18 @@ func (t *tx) PutStep(r fleet.StepRow) error {
 	return err
 }
 
-const sampleCount = 8
-
-var insertSample, insertSamples = func() (one, many string) {
-	one, many = insert("samples (station, evse, boot, time, tenant, session, sample, since)", sampleCount)
-	// One moment told in two parts becomes one sample.
-	const merge = ` ON CONFLICT DO UPDATE SET session = ifnull(excluded.session, session), sample = json_patch(sample, excluded.sample)`
-	return one + merge, many + merge
-}()
+// One moment told in two parts becomes one sample.
+var insertSamples = insert("samples (station, evse, boot, time, tenant, session, sample, since)", 8,
+	`ON CONFLICT DO UPDATE SET session = ifnull(excluded.session, session), sample = json_patch(sample, excluded.sample)`)
 
 // PutSamples implements fleet.Tx.
 func (t *tx) PutSamples(rows []fleet.SampleRow) error {
-	args := make([]any, 0, len(rows)*sampleCount)
+	args := make([]any, 0, len(rows)*insertSamples.columns)
 	for i := range rows {
 		r := &rows[i]
 		args = append(args, r.Station, r.EVSE, r.Told.Boot, r.Told.At.UnixMilli(), string(r.Tenant), text(string(r.Session)), string(r.JSON), r.Since)
 	}
-	return t.insertRows(insertSample, insertSamples, sampleCount, args)
+	return t.insert(insertSamples, args)
 }
 
 func readLatest(scan scanner) (r fleet.LatestRow, err error) {
@@ -475,9 +515,16 @@ func (t *tx) Latest(station string, evse int) (*fleet.LatestRow, error) {
 	return get(t, readLatest, `SELECT `+latestColumns+` FROM latest WHERE station = ? AND evse = ?`, station, evse)
 }
 
+var insertLatest = insert("latest ("+latestColumns+")", 11, `ON CONFLICT DO UPDATE SET time = excluded.time, boot = excluded.boot,
+	session = excluded.session, power_w = excluded.power_w, energy_wh = excluded.energy_wh, soc_percent = excluded.soc_percent, since = excluded.since`)
+
 // PutLatest implements fleet.Tx.
-func (t *tx) PutLatest(r fleet.LatestRow) error {
-	_, err := t.exec(`INSERT OR REPLACE INTO latest (`+latestColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.Station, r.EVSE, r.Tenant, r.Gateway, r.Told.At.UnixMilli(), boot(&r.Told), text(string(r.Session)), r.PowerW, r.EnergyWh, r.SoC, r.Since)
-	return err
+func (t *tx) PutLatest(rows []fleet.LatestRow) error {
+	args := make([]any, 0, len(rows)*insertLatest.columns)
+	for i := range rows {
+		r := &rows[i]
+		args = append(args, r.Station, r.EVSE, string(r.Tenant), string(r.Gateway), r.Told.At.UnixMilli(), boot(&r.Told), text(string(r.Session)),
+			r.PowerW, r.EnergyWh, r.SoC, r.Since)
+	}
+	return t.insert(insertLatest, args)
 }

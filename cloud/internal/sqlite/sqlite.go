@@ -33,7 +33,8 @@ var migrations embed.FS
 
 // pragmas go into the data source name, so that every connection has them.
 const pragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
-	"&_pragma=foreign_keys(0)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-16000)&_pragma=journal_size_limit(67108864)"
+	"&_pragma=foreign_keys(0)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-32000)" +
+	"&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)"
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
@@ -198,9 +199,15 @@ func removeIfThere(path string) error {
 
 // writer is the one connection that writes. Its statements are prepared once.
 type writer struct {
-	turn  chan struct{} // holds one token while nobody writes
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt // by text; belongs to whoever holds the token
+	turn chan struct{} // holds one token while nobody writes
+	conn *sql.Conn
+	// The rest belongs to whoever holds the token.
+	stmts map[string]*sql.Stmt // by text
+	// projected keeps rows of the projections between transactions. It is nil
+	// after an error, and good for nothing once another connection has written:
+	// then data_version differs from version.
+	projected *fleet.Unit
+	version   int64
 }
 
 // tx is one writing transaction.
@@ -226,11 +233,24 @@ func (s *Store) tx(ctx context.Context, f func(t *tx) error) error {
 		}
 		err = fmt.Errorf("commit: %w", err)
 	}
+	t.projected = nil
 	// After a full disk SQLite may have rolled back by itself.
 	if _, rollback := t.exec("ROLLBACK"); rollback != nil {
 		s.log.Debug("roll back", "err", rollback)
 	}
 	return err
+}
+
+// unit returns what projects events within t.
+func (s *Store) unit(t *tx) (*fleet.Unit, error) {
+	var version int64
+	if _, err := t.one("PRAGMA data_version", nil, &version); err != nil {
+		return nil, err
+	}
+	if t.projected == nil || t.version != version {
+		t.projected, t.version = fleet.NewUnit(&tx{&s.writer}), version
+	}
+	return t.projected, nil
 }
 
 func (t *tx) stmt(query string) (*sql.Stmt, error) {

@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,9 +55,11 @@ func Dump(t testing.TB, store fleet.Store) string {
 			line("interval", i)
 		}
 	}
-	for _, s := range everything(t, func(p fleet.Page) (fleet.List[fleet.Session], error) {
+	sessions := everything(t, func(p fleet.Page) (fleet.List[fleet.Session], error) {
 		return store.Sessions(ctx, all, fleet.SessionFilter{}, p)
-	}) {
+	})
+	slices.SortFunc(sessions, func(a, b fleet.Session) int { return cmp.Compare(a.ID, b.ID) }) // those of one moment come in any order
+	for _, s := range sessions {
 		line("session", s)
 		for _, v := range everything(t, func(p fleet.Page) (fleet.List[fleet.SamplePoint], error) { return store.Samples(ctx, all, s.ID, p) }) {
 			line("sample", v)

@@ -239,8 +239,10 @@ CREATE TABLE evses (
     PRIMARY KEY (station, evse)
 ) WITHOUT ROWID;
 
--- A place is a connector, an EVSE (connector 0) or a station (EVSE 0 too).
+-- A place is a connector, an EVSE (connector 0) or a station (EVSE 0 too). Its id
+-- is a hash of these three.
 CREATE TABLE places (
+    id         INTEGER PRIMARY KEY,
     station    TEXT NOT NULL,
     evse       INTEGER NOT NULL,
     connector  INTEGER NOT NULL,
@@ -254,27 +256,24 @@ CREATE TABLE places (
     as_of_boot TEXT,
     intervals  INTEGER NOT NULL, -- how many, of which the last runs
     start      INTEGER NOT NULL, -- of the last
-    since      INTEGER NOT NULL,
-    PRIMARY KEY (station, evse, connector)
-) WITHOUT ROWID;
+    since      INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX places_by_station ON places (station, evse, connector);
 
 -- An interval lasts until the start of the next number.
 CREATE TABLE intervals (
-    station    TEXT NOT NULL,
-    evse       INTEGER NOT NULL,
-    connector  INTEGER NOT NULL,
+    place      INTEGER NOT NULL,
     number     INTEGER NOT NULL,
     tenant     TEXT NOT NULL,
-    gateway    TEXT NOT NULL,
     status     TEXT NOT NULL,
     error_code TEXT NOT NULL,
     told       INTEGER NOT NULL,
     told_boot  TEXT,
     start      INTEGER NOT NULL,
     since      INTEGER NOT NULL,
-    PRIMARY KEY (station, evse, connector, number)
+    PRIMARY KEY (place, number)
 ) WITHOUT ROWID;
-CREATE INDEX intervals_unsynced ON intervals (gateway, told_boot) WHERE told_boot IS NOT NULL;
+CREATE INDEX intervals_unsynced ON intervals (told_boot) WHERE told_boot IS NOT NULL;
 
 CREATE TABLE sessions (
     id             TEXT PRIMARY KEY,
@@ -305,10 +304,10 @@ CREATE TABLE sessions (
     unsynced       INTEGER NOT NULL, -- 1 where any time was told without a clock
     since          INTEGER NOT NULL
 );
-CREATE INDEX sessions_by_time ON sessions (tenant, at, id);
-CREATE INDEX sessions_by_station ON sessions (station, at, id);
-CREATE INDEX sessions_active ON sessions (tenant, at, id) WHERE status = 'active';
-CREATE INDEX sessions_by_token ON sessions (tenant, token, at, id) WHERE token IS NOT NULL;
+CREATE INDEX sessions_by_time ON sessions (tenant, at);
+CREATE INDEX sessions_by_station ON sessions (station, at);
+CREATE INDEX sessions_active ON sessions (tenant, at) WHERE status = 'active';
+CREATE INDEX sessions_by_token ON sessions (tenant, token, at) WHERE token IS NOT NULL;
 CREATE INDEX sessions_unsynced ON sessions (gateway) WHERE unsynced = 1;
 
 CREATE TABLE session_aliases (
