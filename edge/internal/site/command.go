@@ -21,116 +21,10 @@ const (
 	// lostWithin is how long a station may take to come back after a connection
 	// was lost in the middle of a command.
 	lostWithin = 10 * time.Minute
-	// keepCommand is how long the journal remembers a command after its expiry:
-	// a restored manager sends again.
-	keepCommand = 7 * 24 * time.Hour
-	// maxResult is the largest result that is kept to be told again, in bytes.
-	maxResult = 16 << 10
 	// retellAfter keeps a manager that asks every few seconds from filling the
 	// outbox with the same answer.
 	retellAfter = time.Minute
 )
-
-// phase is where a command is on this gateway.
-type phase uint8
-
-const (
-	phaseWaiting   phase = iota // no device has been told
-	phaseHanded                 // journaled; a device is being told, or was when the gateway died
-	phaseDelivered              // the device has been told
-	phaseAccepted               // the device has agreed; the effect is to be seen
-	phaseFinal
-)
-
-// String returns the word for p.
-func (p phase) String() string {
-	return [...]string{"waiting", "handed", "delivered", "accepted", "final"}[p]
-}
-
-// state is the phase as the manager knows it.
-func (p phase) state() event.CommandState {
-	switch p {
-	case phaseDelivered:
-		return event.StateDelivered
-	case phaseAccepted:
-		return event.StateAccepted
-	}
-	return event.StateSent
-}
-
-// input is what happens to a command.
-type input uint8
-
-const (
-	inDelivered input = iota // the device has been told
-	inAccepted               // it agreed
-	inSucceeded              // its answer is the effect
-	inRefused                // it refused, cannot, or could not
-	inLost                   // nobody knows what it made of it
-	inEffect                 // the effect was seen
-	inNoEffect               // it was seen that there is none
-	inTimeout                // the time for it is over
-	inExpired
-	inCancel
-)
-
-// String returns the word for i.
-func (i input) String() string {
-	return [...]string{"delivered", "accepted", "succeeded", "refused", "lost", "effect", "no effect", "timeout", "expired", "cancel"}[i]
-}
-
-// move is the next step of a command.
-type move struct {
-	phase    phase
-	final    event.CommandState // where phase is phaseFinal
-	answered bool               // the device owes nothing more: another order may go
-	look     bool               // look at the device once it is back
-}
-
-// advance is the life of a command: its next step, or false where in changes
-// nothing. refusal is the word of the device for inRefused.
-func advance(p phase, in input, refusal event.CommandState) (move, bool) {
-	end := func(s event.CommandState) (move, bool) {
-		return move{phase: phaseFinal, final: s, answered: true}, true
-	}
-	switch {
-	case p == phaseFinal:
-		return move{}, false
-	case p == phaseWaiting:
-		switch in {
-		case inExpired:
-			return end(event.StateExpired)
-		case inCancel:
-			return end(event.StateCancelled)
-		case inTimeout:
-			return end(event.StateFailed)
-		case inRefused:
-			return end(refusal)
-		}
-		return move{}, false
-	}
-	switch in {
-	case inDelivered:
-		if p == phaseHanded {
-			return move{phase: phaseDelivered}, true
-		}
-	case inAccepted:
-		if p != phaseAccepted {
-			return move{phase: phaseAccepted, answered: true}, true
-		}
-	case inSucceeded, inEffect:
-		return end(event.StateSucceeded)
-	case inRefused:
-		return end(refusal)
-	case inNoEffect:
-		return end(event.StateFailed)
-	case inLost:
-		return move{phase: p, answered: true, look: true}, true
-	case inTimeout:
-		return end(event.StateIndeterminate)
-	}
-	return move{}, false
-}
 
 // command is one order of the manager, or of the site itself (then it has no ID
 // and is not journaled). It belongs to its owner's goroutine.
@@ -293,11 +187,15 @@ func (st *Station) submit(c *command) {
 // limitWait gives a command that makes no sense much later a deadline: the
 // station is not connected.
 func (st *Station) limitWait(c *command) {
-	switch c.cmd.Type {
-	case event.CommandStart, event.CommandStop, event.CommandUnlock:
+	if impatient(c.cmd.Type) {
 		c.deadline = time.Now().Add(st.site.cfg.OfflineWait)
 		st.wake(c.deadline)
 	}
+}
+
+// impatient tells whether a command is for a driver who stands there now.
+func impatient(t event.CommandType) bool {
+	return t == event.CommandStart || t == event.CommandStop || t == event.CommandUnlock
 }
 
 // repeat tells again what is known of a command.
@@ -708,20 +606,26 @@ func (st *Station) lookFor(c *command) {
 	}
 }
 
-// resumeCommands takes up what an earlier start of the gateway left.
-func (st *Station) resumeCommands() {
+// takeUp puts a command that an earlier start of the gateway left where it goes
+// on. Only in New.
+func (st *Station) takeUp(c *command) {
+	st.commands = append(st.commands, c)
+	if c.phase == phaseWaiting {
+		if impatient(c.cmd.Type) {
+			c.deadline = time.Now().Add(st.site.cfg.OfflineWait)
+		}
+		return
+	}
+	c.look = true
+	c.deadline = time.Now().Add(lostWithin)
+}
+
+// restarted tells of the orders to start the gateway again that an earlier start
+// obeyed.
+func (st *Station) restarted() {
 	for _, c := range slices.Clone(st.commands) {
-		switch {
-		case c.phase == phaseWaiting:
-			if st.device == nil {
-				st.limitWait(c)
-			}
-		case c.cmd.Type == event.CommandRestart:
-			m, _ := advance(c.phase, inEffect, "")
+		if m, ok := advance(c.phase, inEffect, ""); ok && c.look && c.cmd.Type == event.CommandRestart {
 			st.moveOn(c, m, "the gateway has started again", nil)
-		default:
-			c.look = true
-			c.deadline = time.Now().Add(lostWithin)
 		}
 	}
 }
@@ -746,119 +650,4 @@ func (st *Station) showCommand(c *command) {
 	c.shown, c.shownReason = state, c.reason
 	st.site.mu.Unlock()
 	st.site.changed.Add(1)
-}
-
-type commandState struct {
-	Command     event.Command      `json:"c"`
-	Phase       phase              `json:"p"`
-	Final       event.CommandState `json:"f,omitempty"`
-	Reason      string             `json:"r,omitempty"`
-	Result      json.RawMessage    `json:"a,omitempty"`
-	Request     int                `json:"n,omitempty"`
-	EVSE        int                `json:"e,omitempty"`
-	Session     event.SessionID    `json:"s,omitempty"`
-	Transaction string             `json:"t,omitempty"`
-	Scheduled   bool               `json:"w,omitempty"`
-	Applied     bool               `json:"x,omitempty"`
-}
-
-func (c *command) record() Record {
-	v := commandState{
-		Command: c.cmd, Phase: c.phase, Final: c.final, Reason: c.reason, Result: c.result, Request: c.request,
-		EVSE: c.evse, Session: c.session, Transaction: c.transaction, Scheduled: c.scheduled, Applied: c.applied,
-	}
-	if c.phase == phaseFinal {
-		v.Command.Params = nil
-		if len(v.Result) > maxResult {
-			v.Result, v.Reason = nil, join(v.Reason, "its result was too large to be kept and has been told once")
-		}
-	}
-	return record(Key{Kind: kindCommand, Station: c.cmd.Station, ID: string(c.cmd.ID)}, v)
-}
-
-// restoreCommand takes up one record. Whose it is shows once all are read.
-func (s *Site) restoreCommand(r *Record) error {
-	var v commandState
-	if err := json.Unmarshal(r.Value, &v); err != nil {
-		return err
-	}
-	if v.Command.ID == "" || string(v.Command.ID) != r.Key.ID {
-		return fmt.Errorf("id: expected %q, got %q", r.Key.ID, v.Command.ID)
-	}
-	if v.Phase > phaseFinal {
-		return fmt.Errorf("phase: expected at most %d, got %d", phaseFinal, v.Phase)
-	}
-	c := &command{
-		owner: s.self, cmd: v.Command, phase: v.Phase, final: v.Final, reason: v.Reason, result: v.Result, request: v.Request,
-		evse: v.EVSE, session: v.Session, transaction: v.Transaction, scheduled: v.Scheduled, applied: v.Applied, journal: true,
-	}
-	c.shown, c.shownReason = c.phase.state(), c.reason
-	if c.phase == phaseFinal {
-		c.shown = c.final
-	} else {
-		params, err := decodeParams(c.cmd.Type, c.cmd.Params)
-		if err != nil {
-			return err
-		}
-		c.params = params
-	}
-	s.commands[c.cmd.ID] = c
-	return nil
-}
-
-func (s *Site) restoreCommands() {
-	for _, c := range s.commands {
-		if c.cmd.Station != "" && !c.cmd.Type.ForGateway() {
-			if st := s.stations[c.cmd.Station]; st != nil {
-				c.owner = st
-			} else if c.phase != phaseFinal {
-				c.owner = s.station(c.cmd.Station)
-			}
-		}
-		if c.phase != phaseFinal {
-			c.owner.commands = append(c.owner.commands, c)
-		}
-	}
-	for _, c := range s.commands { // in the order they came: their ids are UUIDv7
-		slices.SortFunc(c.owner.commands, func(a, b *command) int {
-			if a.cmd.ID < b.cmd.ID {
-				return -1
-			}
-			return 1
-		})
-	}
-}
-
-// forgetCommands drops from the journal what no manager can send again.
-func (s *Site) forgetCommands(ctx context.Context) {
-	now, ok := s.clock.Judge()
-	if !ok {
-		stamp := s.clock.Stamp()
-		if stamp.Clock != event.ClockSynced {
-			return
-		}
-		now = stamp.Time
-	}
-	var c Change
-	var gone []event.CommandID
-	s.mu.Lock()
-	for id, k := range s.commands {
-		if k.shown.Final() && now.Sub(k.cmd.Expires) > keepCommand {
-			c.Delete = append(c.Delete, Key{Kind: kindCommand, Station: k.cmd.Station, ID: string(id)})
-			gone = append(gone, id)
-		}
-	}
-	s.mu.Unlock()
-	if len(gone) == 0 {
-		return
-	}
-	if err := s.journal.Commit(context.WithoutCancel(ctx), c); err != nil {
-		s.log.Warn("old commands stay in the journal for now", "commands", len(gone), "err", err)
-		return
-	}
-	s.mu.Lock()
-	for _, id := range gone {
-		delete(s.commands, id)
-	}
-	s.mu.Unlock()
 }

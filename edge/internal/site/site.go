@@ -107,6 +107,7 @@ type Site struct {
 	alarms  alarmBook
 	changed atomic.Uint64 // counts what Live shows
 	damaged int           // records that could not be read; fixed by New
+	owing   []*Station    // whom an earlier start left something with a deadline; fixed by New
 	done    chan struct{} // closed when Run's context ends
 	running sync.WaitGroup
 
@@ -154,18 +155,7 @@ func New(cfg Config, j Journal, c Clock, m Manager, restored []Record, log *slog
 // Run keeps the site until ctx ends; then every station finishes what is posted
 // and Run returns nil. The journal must outlive it.
 func (s *Site) Run(ctx context.Context) error {
-	s.mu.Lock()
-	wake := make([]*Station, 0, 16)
-	for _, st := range s.stations {
-		if st.pending() {
-			wake = append(wake, st)
-		}
-	}
-	if s.self.pending() {
-		wake = append(wake, s.self)
-	}
-	s.mu.Unlock()
-	for _, st := range wake {
+	for _, st := range s.owing {
 		if err := st.Post(ctx, st.resume); err != nil {
 			break // ctx has ended
 		}

@@ -442,14 +442,8 @@ func (st *Station) wallDeadline(t time.Time) time.Time {
 	return time.Now().Add(wait)
 }
 
-// pending tells whether a restart left something that has a deadline. Only
-// before Run.
-func (st *Station) pending() bool {
-	return len(st.commands)+len(st.reservations)+len(st.limits) > 0
-}
-
-// resume takes up what a restart left.
+// resume takes up what an earlier start of the gateway left.
 func (st *Station) resume() {
-	st.resumeCommands()
+	st.restarted()
 	st.tick()
 }
