@@ -203,6 +203,7 @@ func TestContract(t *testing.T) {
 		{method: "POST", template: "/commands", body: `{"type":"` + strings.Repeat("x", 2<<20) + `"}`, status: 413},
 		{method: "POST", template: "/commands", body: `<type/>`, header: []string{"Content-Type", "text/xml"}, status: 415},
 		{method: "POST", template: "/commands", body: `{"type":"restart","gateway":"gw-1"}`, status: 202},
+		{method: "POST", template: "/commands", body: `{"type":"restart","gateway":"gw-1"}`, header: []string{"Content-Type", "application/x-www-form-urlencoded"}, status: 202},
 		{method: "POST", template: "/commands", body: `{"type":"stop","station":"` + station + `"}`, token: viewer, status: 403},
 		{method: "GET", template: "/commands", status: 200},
 		{method: "GET", template: "/commands", query: "status=queued&type=stop&gateway=gw-1&station=CP1", status: 200},

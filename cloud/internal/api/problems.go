@@ -11,10 +11,13 @@ import (
 
 // Problems passes requests on to mux and sees to it that what mux itself refuses
 // under /api/ (no such path, not that method) is a problem detail like every
-// other error there.
+// other error there. What calls itself a form there is JSON.
 func Problems(mux *http.ServeMux, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/api/") {
+			if r.Header.Get("Content-Type") == "application/x-www-form-urlencoded" {
+				r.Header.Set("Content-Type", "application/json") // curl -d says so of everything
+			}
 			if h, pattern := mux.Handler(r); pattern == "" || pattern == "GET /" || pattern == "/" {
 				refuse(h, pattern, w, r, log)
 				return

@@ -226,8 +226,9 @@ function message(text) {
   drawSoon();
 }
 
-// telling leaves out samples: they show as power.
-const telling = (e) => !e.type.endsWith(".sampled");
+// telling leaves out what tells nobody anything: samples show as power, and that
+// a gateway has what it ought to have is no news.
+const telling = (e) => !e.type.endsWith(".sampled") && !(e.type === "chargeyard.gateway.applied" && !e.data.error);
 
 function say(what, text) {
   $("link").dataset.state = what;
@@ -267,6 +268,9 @@ const words = {
 };
 const word = (s) => words[s] || (s || "unknown").replaceAll("_", " ");
 const cap = (s) => s.charAt(0).toUpperCase() + s.slice(1);
+
+// charges tells whether a session may run at a connector in this status.
+const charges = (s) => !["available", "unavailable", "reserved", "unknown", "", undefined].includes(s);
 
 function tag(status) {
   return el("span", { class: "state", "data-tone": tones[status] || "gone", "data-charging": status === "charging" }, cap(word(status)));
@@ -352,10 +356,8 @@ function drawAlarms() {
 
 function energy(session, station) {
   const l = station && liveOf(station, session.evse, session.connector);
-  if (l && l.session === session.id && have(l.energy_wh)) return l.energy_wh;
-  if (have(session.energy_wh)) return session.energy_wh;
-  if (have(session.meter_wh) && have(session.meter_start_wh)) return session.meter_wh - session.meter_start_wh;
-  return undefined;
+  if (l && l.session === session.id && have(l.energy_wh)) return l.energy_wh; // newer than any event
+  return have(session.energy_wh) ? session.energy_wh : undefined;
 }
 
 function drawSessions(stations) {
@@ -375,7 +377,7 @@ function drawSessions(stations) {
     const soc = (liveOf(station, s.evse, s.connector) || {}).soc_percent;
     return el("tr", { "data-session": s.id, "data-energy-wh": have(wh) ? wh : undefined },
       el("td", {}, el("strong", {}, s.identity), el("span", { class: "sub" }, cap(place(s.evse, s.connector, station)))),
-      el("td", {}, tag(tones[live] ? live : st), station && away(station) ? el("span", { class: "sub" }, "station offline") : ""),
+      el("td", {}, tag(charges(live) ? live : st || live), station && away(station) ? el("span", { class: "sub" }, "station offline") : ""),
       el("td", { class: "r num" }, have(w) ? kW(w) : "–"),
       el("td", { class: "r num" }, have(wh) ? kWh(wh) : "–", have(soc) ? el("span", { class: "sub" }, "battery " + Math.round(soc) + " %") : ""),
       el("td", { "data-label": "for" }, s.started ? span(Date.now() - Date.parse(s.started)) : "–", el("span", { class: "sub" }, s.started ? "since " + clock(s.started) : "")),
@@ -430,7 +432,7 @@ function plug(s, e, p) {
   if (p.info) more.push(p.info);
   if (p.status.stale || away(s)) more.push("as of " + ago(p.status.as_of));
   return el("li", { class: "plug", "data-evse": e.evse, "data-connector": p.connector, "data-status": st },
-    tag(st), el("span", { class: "power" }, have(w) && !away(s) && (w > 0 || st === "charging") ? kW(w) : ""),
+    tag(st), el("span", { class: "power" }, have(w) && !away(s) && charges(st) && (w > 0 || st === "charging") ? kW(w) : ""),
     el("span", { class: "more" }, more.join(" · ")));
 }
 
@@ -448,7 +450,7 @@ function drawGateways() {
     if (c.value === "knocking") more.push("Nobody has added it: ", el("code", {}, "chargeyard-cloud gateway add " + g.id));
     else {
       const facts = [];
-      if (g.version) facts.push("version " + g.version);
+      if (g.version && g.version !== "unknown") facts.push("version " + g.version);
       if (c.value !== "online" && ago(c.as_of)) facts.push("last seen " + ago(c.as_of));
       if (c.stale && c.value === "online") facts.push("not heard of for a while");
       if (g.clock === "unsynced") facts.push("its clock is not set");
