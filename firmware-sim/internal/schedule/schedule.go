@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
 
@@ -28,30 +27,29 @@ type Limit struct {
 	Phases int
 }
 
-// Amps is the limit per phase, of an outlet with that many phases.
-func (l Limit) Amps(phases int) float64 {
+// Amps is the limit per phase. Watts are divided by the phases of the profile,
+// three where it does not say, whatever the outlet has (errata 1.6 §3.69, §3.34).
+func (l Limit) Amps() float64 {
 	if l.Unit == ocpp16.ChargingRateUnitA {
 		return l.Value
 	}
-	return l.Value / (Voltage * float64(l.used(phases)))
+	phases := l.Phases
+	if phases <= 0 {
+		phases = 3
+	}
+	return l.Value / (Voltage * float64(phases))
 }
 
-// Watts is the limit over all phases.
+// Watts is the limit over all phases of an outlet that has so many.
 func (l Limit) Watts(phases int) float64 {
 	if l.Unit == ocpp16.ChargingRateUnitW {
 		return l.Value
 	}
-	return l.Value * Voltage * float64(l.used(phases))
-}
-
-// used is how many phases the limit counts with: §7.13, 3 where nothing is said,
-// and never more than there are.
-func (l Limit) used(phases int) int {
 	phases = max(1, phases)
 	if l.Phases > 0 {
-		return min(l.Phases, phases)
+		phases = min(l.Phases, phases)
 	}
-	return phases
+	return l.Value * Voltage * float64(phases)
 }
 
 // Installed is a charging profile in the memory of a charge point.
@@ -333,7 +331,7 @@ func (s *Set) Composite(connector int, from time.Time, length time.Duration, uni
 	}
 	slices.SortFunc(moments, time.Time.Compare)
 	seconds := int64(length / time.Second)
-	out := &ocpp16.ChargingSchedule{Duration: &seconds, StartSchedule: lenient.At(from), ChargingRateUnit: unit}
+	out := &ocpp16.ChargingSchedule{Duration: &seconds, ChargingRateUnit: unit} // without startSchedule: errata 1.6 §3.57
 	for _, at := range moments {
 		p := ocpp16.ChargingSchedulePeriod{
 			StartPeriod: int64(at.Sub(from) / time.Second),
@@ -360,7 +358,7 @@ func (s *Set) allowed(connector int, at time.Time, unit ocpp16.ChargingRateUnit,
 		if unit == ocpp16.ChargingRateUnitW {
 			return l.Watts(h.Phases)
 		}
-		return l.Amps(h.Phases)
+		return l.Amps()
 	}
 	least := h.MaxA
 	if unit == ocpp16.ChargingRateUnitW {

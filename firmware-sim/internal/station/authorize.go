@@ -140,7 +140,7 @@ func (s *Station) Tap(ctx context.Context, id int, tag string) error {
 // it, else one where something runs, else the first.
 func (s *Station) likely() *connector {
 	for _, c := range s.connectors {
-		if c.outlet.Car() != nil && s.running(c) == nil {
+		if c.outlet.Car() != nil && s.running(c) == nil && !c.finished {
 			return c
 		}
 	}
@@ -265,7 +265,7 @@ func (s *Station) updateList(req *ocpp16.SendLocalListRequest) ocpp16.UpdateStat
 		next[tagKey(e.IDTag)] = info
 		delete(s.state.Cache, tagKey(e.IDTag)) // §3.5.3
 	}
-	if len(next) > s.keys.Int(keys.LocalAuthListMaxLength) || req.ListVersion < 1 && len(next) > 0 {
+	if len(next) > s.keys.Int(keys.LocalAuthListMaxLength) || req.ListVersion < 1 { // errata 1.6 §3.52
 		return ocpp16.UpdateStatusFailed
 	}
 	list.Version, list.Entries = req.ListVersion, next
@@ -370,6 +370,16 @@ func (s *Station) cancelReservation(id int64) bool {
 		}
 	}
 	return false
+}
+
+// endReservations ends the reservation of a connector that breaks or goes out of
+// service; for connector 0, all of them (§5.13).
+func (s *Station) endReservations(connector int64) {
+	if connector == 0 {
+		clear(s.state.Reservations)
+	}
+	delete(s.state.Reservations, connector)
+	s.dirty = true
 }
 
 // expireReservations ends what is over, and comes back for the next.

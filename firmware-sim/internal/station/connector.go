@@ -166,13 +166,13 @@ func (s *Station) applyLimits() {
 			closed = false
 		}
 		amps, watts := math.Inf(1), math.Inf(1)
-		phases := phasesOf(c.outlet.Supply())
+		dc := c.outlet.Supply().DC
 		if tx != nil {
 			if l, ok := s.state.Profiles.Connector(c.id, now, &schedule.Transaction{ID: tx.id(), Start: tx.Start}); ok {
-				amps, watts = bound(amps, watts, l, phases, 1)
+				amps, watts = bound(amps, watts, l, dc, 1)
 			}
 			if bounded { // §3.13.3: the bound is for all connectors together
-				amps, watts = bound(amps, watts, whole, phases, max(1, active))
+				amps, watts = bound(amps, watts, whole, dc, max(1, active))
 			}
 		}
 		s.advanceBefore(c, closed, amps, watts)
@@ -190,11 +190,12 @@ func (s *Station) advanceBefore(c *connector, closed bool, amps, watts float64) 
 	c.closed, c.limitA, c.limitW = closed, amps, watts
 }
 
-func bound(amps, watts float64, l schedule.Limit, phases, share int) (float64, float64) {
-	if l.Unit == ocpp16.ChargingRateUnitA {
-		return min(amps, l.Value/float64(share)), watts
+// bound is the smaller of what holds and a limit that so many connectors share.
+func bound(amps, watts float64, l schedule.Limit, dc bool, share int) (float64, float64) {
+	if dc && l.Unit == ocpp16.ChargingRateUnitW {
+		return amps, min(watts, l.Value/float64(share))
 	}
-	return amps, min(watts, l.Value/float64(share))
+	return min(amps, l.Amps()/float64(share)), watts
 }
 
 func phasesOf(supply car.Supply) int {
@@ -243,8 +244,25 @@ func (s *Station) Plug(ctx context.Context, id int, vehicle car.Car) error {
 		}
 		if a := c.waiting; a != nil {
 			s.start(c, *a)
+			return nil
 		}
+		s.expectCard(c)
 		return nil
+	})
+}
+
+// expectCard lets a connector go to Finishing when nobody presents a card in
+// time. Otherwise the card of the next driver would start the wrong car, on a
+// charge point with several connectors and one reader (errata 1.6 §3.20).
+func (s *Station) expectCard(c *connector) {
+	wait := s.keys.Seconds(keys.ConnectionTimeOut)
+	if wait <= 0 || len(s.connectors) == 1 || s.running(c) != nil {
+		return
+	}
+	s.in("card "+itoa(c.id), wait, func() {
+		if s.running(c) == nil && c.outlet.Car() != nil && !c.authorizing {
+			c.finished = true
+		}
 	})
 }
 
@@ -277,6 +295,7 @@ func (s *Station) unplug(c *connector) {
 	c.outlet.Plug(nil)
 	c.closed = false
 	c.finished, c.away, c.info = false, false, ""
+	s.off("card " + itoa(c.id))
 }
 
 // Fault breaks a connector, or the charge point as a whole for connector 0.
@@ -290,11 +309,12 @@ func (s *Station) Fault(ctx context.Context, id int, code ocpp16.ChargePointErro
 		} else {
 			return refused("there is no connector %d", id)
 		}
-		if f.warning() || !s.powered {
+		if f.warning() {
 			return nil
 		}
+		s.endReservations(int64(id))
 		for _, c := range s.connectors {
-			if s.running(c) != nil && (id == 0 || c.id == id) {
+			if s.powered && s.running(c) != nil && (id == 0 || c.id == id) {
 				s.stop(c, ocpp16.ReasonOther, "")
 			}
 		}

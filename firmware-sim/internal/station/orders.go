@@ -37,6 +37,10 @@ func (s *Station) ordered(f ocppj.Frame) {
 		s.refuse(f.ID, ocppj.CodeOf(err), err.Error())
 		return
 	}
+	if p, ok := req.(*ocpp16.SetChargingProfileRequest); ok && (p.ConnectorID < 0 || p.ConnectorID > int64(len(s.connectors))) { // errata 1.6 §3.39
+		s.refuse(f.ID, ocppj.PropertyConstraintViolation, "connectorId: there is no connector "+itoa(p.ConnectorID))
+		return
+	}
 	resp, then := s.carryOut(req)
 	if resp == nil {
 		s.refuse(f.ID, ocppj.NotSupported, f.Action+" is not supported")
@@ -138,7 +142,7 @@ func (s *Station) remoteStart(req *ocpp16.RemoteStartTransactionRequest) (ocpp16
 		return no, nil
 	}
 	if p := req.ChargingProfile; p != nil {
-		if p.ChargingProfilePurpose != ocpp16.ChargingProfilePurposeTxProfile || schedule.Check(c.id, *p, s.bounds()) != nil {
+		if p.ChargingProfilePurpose != ocpp16.ChargingProfilePurposeTxProfile || p.TransactionID != nil || schedule.Check(c.id, *p, s.bounds()) != nil {
 			return no, nil
 		}
 	}
@@ -242,6 +246,9 @@ func (s *Station) changeAvailability(req *ocpp16.ChangeAvailabilityRequest) ocpp
 		}
 	}
 	s.dirty = true
+	if inoperative {
+		s.endReservations(req.ConnectorID)
+	}
 	verdict := ocpp16.AvailabilityStatusAccepted
 	for _, c := range affected {
 		s.state.Connectors[c.id-1].Inoperative = inoperative
@@ -291,9 +298,6 @@ func (s *Station) bounds() schedule.Bounds {
 // setProfile is §5.16.
 func (s *Station) setProfile(req *ocpp16.SetChargingProfileRequest) ocpp16.ChargingProfileStatus {
 	p := req.CsChargingProfiles
-	if req.ConnectorID < 0 || req.ConnectorID > int64(len(s.connectors)) {
-		return ocpp16.ChargingProfileStatusRejected
-	}
 	if err := schedule.Check(int(req.ConnectorID), p, s.bounds()); err != nil {
 		s.log.Warn("a charging profile is refused", "profile", p.ChargingProfileID, "err", err)
 		return ocpp16.ChargingProfileStatusRejected

@@ -76,7 +76,7 @@ type Transaction struct {
 	Reason     ocpp16.Reason `json:"reason,omitempty"`
 }
 
-// id is the transactionId for messages. Errata 1.6 §3.12: -1 when no
+// id is the transactionId for messages. Errata 1.6 §3.18: -1 when no
 // StartTransaction.conf ever came.
 func (t *Transaction) id() int64 {
 	if t == nil || !t.Known {
