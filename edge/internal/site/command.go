@@ -247,7 +247,7 @@ func (st *Station) try(c *command) {
 		return
 	}
 	if reason := st.aim(c); reason != "" {
-		if m, ok := advance(c.phase, inRefused, event.StateFailed); ok {
+		if m, ok := advance(c.phase, inRefused, event.StateRejected); ok {
 			st.moveOn(c, m, reason, nil)
 		}
 		return
@@ -454,6 +454,9 @@ func (st *Station) moveOn(c *command, m move, reason string, result json.RawMess
 	}
 	if m.phase == phaseFinal {
 		c.final = m.final
+		if c.reason == "" {
+			c.reason = plainReason(m.final)
+		}
 		c.deadline, c.look = time.Time{}, false
 	}
 	if c.cmd.ID == "" {
@@ -463,7 +466,7 @@ func (st *Station) moveOn(c *command, m move, reason string, result json.RawMess
 		}
 		return
 	}
-	if m.phase == before && !m.look {
+	if m.phase == before {
 		return
 	}
 	change := Change{Events: []event.Draft{st.commandEvent(c)}}

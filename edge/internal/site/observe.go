@@ -88,6 +88,21 @@ func notSeen(c *command) string {
 	return "the station agreed, but the effect was not seen in time"
 }
 
+// plainReason is what there is to say of an end for which nobody gave a reason.
+func plainReason(s event.CommandState) string {
+	switch s {
+	case event.StateSucceeded:
+		return "the device confirmed it"
+	case event.StateRejected:
+		return "the device refused"
+	case event.StateUnsupported:
+		return "the device cannot do it"
+	case event.StateFailed:
+		return "the device could not do it"
+	}
+	return "nobody can tell what became of it"
+}
+
 // isScheduled tells whether a device put an order off until its session ends.
 func isScheduled(reason string) bool {
 	return strings.HasPrefix(strings.ToLower(reason), "scheduled")

@@ -356,6 +356,11 @@ func (r *rig) wantStates(id event.CommandID, want ...event.CommandState) {
 	if got := r.states(id); !slices.Equal(got, want) {
 		r.t.Errorf("command %s went through %v, want %v", id, got, want)
 	}
+	for _, u := range kept[*event.CommandUpdated](r.journal) {
+		if u.State.Final() && u.Reason == "" {
+			r.t.Errorf("command %s came to %s without a reason for people", u.Command, u.State)
+		}
+	}
 }
 
 func flags(f []event.Flag) string { return fmt.Sprint(f) }

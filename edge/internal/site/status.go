@@ -20,6 +20,10 @@ type connector struct {
 // maxConnectors bounds what one station can make the gateway remember.
 const maxConnectors = 256
 
+// faultBurst is how many identical faults become events of their own in a minute:
+// whoever repairs wants to know each.
+const faultBurst = 5
+
 // connector returns what is known of a place, nil when it was never named.
 func (st *Station) connector(evse, number int) *connector {
 	for i := range st.connectors {
@@ -78,7 +82,11 @@ func (st *Station) Status(r StatusReport) error {
 	if changed && known != nil && known.key != 0 {
 		kept = st.flushFold(&c, known.key, stamp)
 	}
-	if !st.repeated(key, 1, at, ev) {
+	burst := 1
+	if r.ErrorCode != "" {
+		burst = faultBurst
+	}
+	if !st.repeated(key, burst, at, ev) {
 		c.Events = append(c.Events, draft(stamp, at, stamp.Time, ev))
 	}
 	s := st.openAt(r.EVSE, r.Connector)
