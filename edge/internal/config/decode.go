@@ -42,7 +42,7 @@ func decode(text []byte, c *Config) (faults Faults, whole bool) {
 var (
 	lineOf   = regexp.MustCompile(`^line (\d+): `)
 	unknown  = regexp.MustCompile(`^field (.+) not found in type config\.(\w+)$`)
-	mismatch = regexp.MustCompile("^cannot unmarshal (!!\\w+) ?(.*) into (.+)$")
+	mismatch = regexp.MustCompile(`^cannot unmarshal (!!\w+) ?(.*) into (.+)$`)
 )
 
 // plain takes a complaint of the YAML library apart and says it for people who

@@ -66,6 +66,8 @@ type Conversation struct {
 	late    [4]string       // ids of those that timed out last
 	lateAt  int
 	told    map[string]struct{} // deviations that were logged
+	warned  int                 // warnings about what it sent since warnedAt
+	warnAt  time.Time
 }
 
 // pending is a CALL of ours that waits for its answer.
@@ -440,7 +442,7 @@ func (c *Conversation) take(data *bytes.Buffer, now time.Time) error {
 	case ocppj.CallError:
 		c.answered(frame.ID, answer{err: &CallError{Code: frame.Code, Description: frame.Description}})
 	default: // 2.1 has two more; an unknown type is to be ignored
-		c.log.Warn("frame of a type that this version does not have, ignored", "type", int(frame.Type), "id", frame.ID)
+		c.Warn("frame of a type that this version does not have, ignored", "type", int(frame.Type), "id", frame.ID)
 		c.Deviated("frame_type", "", head(data.Bytes()))
 	}
 	release(data)
@@ -454,7 +456,7 @@ func (c *Conversation) damaged(data *bytes.Buffer, now time.Time, err error) err
 	if !errors.As(err, &damage) {
 		damage.Code, damage.Reason = ocppj.InternalError, err.Error()
 	}
-	c.log.Warn("damaged frame", "err", err, "bytes", data.Len(), "frame", head(data.Bytes()))
+	c.Warn("damaged frame", "err", err, "bytes", data.Len(), "frame", head(data.Bytes()))
 	c.Deviated("frame_damaged", "", head(data.Bytes()))
 	switch damage.Type {
 	case ocppj.CallResult, ocppj.CallError, ocppj.CallResultError:
@@ -683,11 +685,11 @@ func (c *Conversation) answered(id string, a answer) {
 	}
 	c.mu.Unlock()
 	if late {
-		c.log.Warn("late answer, dropped", "id", id)
+		c.Warn("late answer, dropped", "id", id)
 		c.Deviated("answer_late", "", id)
 		return
 	}
-	c.log.Warn("answer to nobody, dropped", "id", id, "err", a.err)
+	c.Warn("answer to nobody, dropped", "id", id, "err", a.err)
 	c.Deviated("answer_unknown", "", id)
 }
 
@@ -739,6 +741,25 @@ func (c *Conversation) Deviated(kind, path, text string) {
 		level = slog.LevelInfo
 	}
 	c.log.Log(context.Background(), level, "deviation", "kind", kind, "path", path, "text", text)
+}
+
+// Warn logs something wrong about what the station sent. One that does nothing
+// else does not fill the disk: after some lines a minute they are for debugging
+// only, and the counters tell the rest.
+func (c *Conversation) Warn(message string, args ...any) {
+	const most, pause = 10, time.Minute
+	now := time.Now()
+	level := slog.LevelWarn
+	c.mu.Lock()
+	if now.Sub(c.warnAt) >= pause {
+		c.warnAt, c.warned = now, 0
+	}
+	c.warned++
+	if c.warned > most {
+		level = slog.LevelDebug
+	}
+	c.mu.Unlock()
+	c.log.Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' are constant
 }
 
 // DeviatedIn counts the departures of a payload of action.

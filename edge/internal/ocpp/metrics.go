@@ -29,6 +29,7 @@ type metrics struct {
 	mu       sync.Mutex
 	stations map[event.StationID]struct{} // that have labels
 	actions  sync.Map                     // action: its counter
+	known    map[string]bool              // actions of the dialects; not changed once stations connect
 }
 
 func newMetrics() *metrics {
@@ -51,6 +52,7 @@ func newMetrics() *metrics {
 		quirks: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: "edge", Name: "quirks_total",
 			Help: "Departures of stations from their protocol."}, []string{"station", "kind"}),
 		stations: map[event.StationID]struct{}{},
+		known:    map[string]bool{},
 	}
 }
 
@@ -65,29 +67,28 @@ func (m *metrics) handshake(result string) { m.handshakes.WithLabelValues(result
 // otherAction labels what a station made up.
 const otherAction = "other"
 
+// label is the action where a dialect has it, otherAction otherwise.
+func (m *metrics) label(action string) string {
+	if m.known[action] {
+		return action
+	}
+	return otherAction
+}
+
 func (m *metrics) answered(action string, took time.Duration) {
 	counter, ok := m.actions.Load(action)
 	if !ok {
-		counter, _ = m.actions.Load(otherAction)
+		action = m.label(action)
+		counter, _ = m.actions.LoadOrStore(action, m.calls.WithLabelValues(action))
 	}
 	counter.(prometheus.Counter).Inc()
 	m.durations.Observe(took.Seconds())
 }
 
-// know gives the actions of a dialect counters of their own.
-func (m *metrics) know(actions ...string) {
-	for _, action := range append(actions, otherAction) {
-		m.actions.Store(action, m.calls.WithLabelValues(action))
-	}
-}
-
 func (m *metrics) refused(code ocppj.ErrorCode) { m.errors.WithLabelValues(string(code)).Inc() }
 
 func (m *metrics) called(action string) {
-	if _, ok := m.actions.Load(action); !ok {
-		action = otherAction
-	}
-	m.sent.WithLabelValues(action).Inc()
+	m.sent.WithLabelValues(m.label(action)).Inc()
 }
 
 func (m *metrics) deviated(id event.StationID, kind string) {

@@ -153,7 +153,9 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 	}
 	for _, d := range dialects {
 		srv.dialects[d.Protocol()] = d
-		srv.metrics.know(d.Actions()...)
+		for _, action := range d.Actions() {
+			srv.metrics.known[action] = true
+		}
 	}
 	srv.life, srv.kill = context.WithCancel(context.Background())
 	return srv, nil

@@ -111,7 +111,7 @@ func (p *peer) unknownAction(b []byte, action string, payload []byte) ([]byte, e
 	if _, ok := ocpp16.Lookup(action); ok {
 		refusal = &ocpp.CallError{Code: ocppj.NotSupported, Description: "a message of the central system"}
 	}
-	p.c.Log().Warn("unexpected action", "action", action, "answer", string(refusal.Code))
+	p.c.Warn("unexpected action", "action", action, "answer", string(refusal.Code))
 	p.c.Deviated("action", action, "")
 	report := site.DataReport{Action: action, Payload: bytes.Clone(payload), Reason: refusal.Description}
 	if err := p.st.Data(report); err != nil {
@@ -328,7 +328,7 @@ func (p *peer) stopTransaction(b, payload []byte) ([]byte, error) {
 // keepStop confirms a stop that cannot be used, and keeps it as it came: payload
 // where it is JSON, text where it is not.
 func (p *peer) keepStop(b, payload, text []byte, why string) ([]byte, error) {
-	p.c.Log().Warn("stop of a transaction cannot be used, kept as it came", "reason", why)
+	p.c.Warn("stop of a transaction cannot be used, kept as it came", "reason", why)
 	p.c.Deviated("stop_unusable", "", why)
 	report := site.DataReport{Action: ocpp16.ActionStopTransaction, Payload: bytes.Clone(payload), Text: string(text), Reason: why}
 	if err := p.st.Data(report); err != nil {

@@ -417,8 +417,7 @@ func TestModelIsRemembered(t *testing.T) {
 // A connection lost in the middle leaves the outcome open, not the goroutine.
 func TestLostInTheMiddle(t *testing.T) {
 	y := ocpptest.Start(t, ocpptest.Config(), site.Config{RefreshAfter: time.Hour, LookAfter: time.Millisecond}, quiet, v16.New())
-	var s *ocpptest.Station
-	s = y.Connect(t, "CP-1", func(string, json.RawMessage) string { return "" })
+	s := y.Connect(t, "CP-1", func(string, json.RawMessage) string { return "" })
 	s.Boot()
 	c := event.Command{ID: "lost", Type: event.CommandClearCache, Station: "CP-1", Expires: time.Now().Add(time.Hour)}
 	if err := y.Site.Execute(t.Context(), c); err != nil {

@@ -41,10 +41,7 @@ func (*Dialect) Actions() []string {
 
 // Converse returns the dialect's side of a conversation.
 func (d *Dialect) Converse(c *ocpp.Conversation) ocpp.Peer {
-	p := &peer{dialect: d, c: c, st: c.Station(), accepted: true}
-	for _, at := range c.Config().Connectors {
-		p.connectors = append(p.connectors, at)
-	}
+	p := &peer{dialect: d, c: c, st: c.Station(), accepted: true, connectors: c.Config().Connectors}
 	p.model.Store(d.model("station " + string(c.Identity())))
 	return p
 }
