@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
@@ -544,10 +545,10 @@ func (s *Store) Samples(ctx context.Context, scope fleet.Scope, id event.Session
 		if err != nil {
 			return err
 		}
-		// Unsynced times lie anywhere, but there are few of them.
 		var w where
 		w.add("station = ?", own.Station)
 		w.addIf(own.EVSE > 0, "evse IN (0, ?)", own.EVSE)
+		w.in("session", names)
 		from, to := int64(0), r.now.Add(10*365*24*time.Hour).UnixMilli()
 		if own.Started != nil && own.Started.Boot == "" {
 			from = own.Started.At.Add(-sampleMargin).UnixMilli()
@@ -555,10 +556,16 @@ func (s *Store) Samples(ctx context.Context, scope fleet.Scope, id event.Session
 		if own.Ended != nil && own.Ended.Boot == "" {
 			to = own.Ended.At.Add(sampleMargin).UnixMilli()
 		}
-		w.add("(boot > '' OR boot = '' AND time BETWEEN ? AND ?)", from, to)
-		w.in("session", names)
 		outer := where{}
 		outer.addIf(p.Cursor != "", "(at, boot) > (?, ?)", after, afterBoot)
+		// Unsynced times lie anywhere, but there are few of them.
+		text := `SELECT at, boot, sample FROM (
+				SELECT boot, sample, time AS at FROM samples` + w.String() + ` AND boot = '' AND time BETWEEN ? AND ?
+				UNION ALL
+				SELECT boot, sample, time + ifnull((SELECT c.offset_ms FROM clocks c JOIN stations s ON s.gateway = c.gateway
+					WHERE s.id = samples.station AND c.boot = samples.boot), 0) AS at FROM samples` + w.String() + ` AND boot > '')` +
+			outer.String() + ` ORDER BY at, boot LIMIT ?`
+		args := slices.Concat(w.args, []any{from, to}, w.args, outer.args, []any{limit(p) + 1})
 		items, err := query(ctx, r, func(scan scanner) (v row, err error) {
 			var raw []byte
 			if err := scan(&v.at, &v.boot, &raw); err != nil {
@@ -566,9 +573,7 @@ func (s *Store) Samples(ctx context.Context, scope fleet.Scope, id event.Session
 			}
 			v.Session = own.ID
 			return v, unmarshalSample(raw, v.at, &v.Sample)
-		}, `SELECT at, boot, sample FROM (SELECT boot, sample, time + CASE WHEN boot = '' THEN 0 ELSE
-				ifnull((SELECT c.offset_ms FROM clocks c JOIN stations s ON s.gateway = c.gateway WHERE s.id = samples.station AND c.boot = samples.boot), 0) END AS at
-			FROM samples`+w.String()+`)`+outer.String()+` ORDER BY at, boot LIMIT ?`, append(append(w.args, outer.args...), limit(p)+1)...)
+		}, text, args...)
 		if err != nil {
 			return err
 		}

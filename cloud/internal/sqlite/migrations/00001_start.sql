@@ -83,6 +83,7 @@ CREATE TABLE commands (
 CREATE UNIQUE INDEX commands_by_key ON commands (tenant, idempotent) WHERE idempotent IS NOT NULL;
 CREATE INDEX commands_open ON commands (gateway, id) WHERE open = 1;
 CREATE INDEX commands_by_target ON commands (target, id);
+CREATE INDEX commands_by_tenant ON commands (tenant, id);
 
 -- What gateways say of themselves beside events.
 
