@@ -184,12 +184,18 @@ func (o *Outbox) encode(d *event.Draft) ([]byte, error) {
 
 // AddSamples implements site.Journal.
 func (o *Outbox) AddSamples(ctx context.Context, d event.Draft) error {
-	urgent, err := o.sampler.add(&d)
+	waiting, err := o.sampler.add(&d)
 	if err != nil {
 		return fmt.Errorf("%w: %w", site.ErrNotKept, err)
 	}
 	if o.cfg.SamplesFlush > 0 {
-		if urgent {
+		switch {
+		case waiting > waitBytes && !o.samples.isFull():
+			// A flood is slowed down. What the disk does not take is counted.
+			if err := o.samples.submit(ctx, newRequest()); err != nil {
+				o.log.Debug("samples not flushed", "err", err)
+			}
+		case waiting > flushBytes && !o.samples.isFull():
 			o.samples.kick()
 		}
 		return nil

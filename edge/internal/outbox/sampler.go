@@ -15,6 +15,7 @@ const (
 	blockSpan    = time.Minute // of sample times within one block
 	blockBytes   = 32 << 10
 	flushBytes   = 512 << 10 // in memory: flush without waiting for the interval
+	waitBytes    = 2 << 20   // in memory: wait for the flush
 	unkeptBytes  = 4 << 20   // in memory, when the file takes no more: drop and count
 	looseStream  = "loose"   // stands for the stream in the checksum of a row without a number
 	thinnedStep  = -1        // step of a row that holds a stream.thinned
@@ -81,9 +82,9 @@ func newSampler(o *Outbox) *sampler {
 	return &sampler{o: o, open: map[blockKey]*block{}, byRow: map[int64]*block{}}
 }
 
-// add takes the samples of d, encoded in the caller's goroutine, and tells
-// whether there are so many that they should be flushed at once.
-func (s *sampler) add(d *event.Draft) (urgent bool, err error) {
+// add takes the samples of d, encoded in the caller's goroutine, and tells how
+// many bytes are not in the file now.
+func (s *sampler) add(d *event.Draft) (waiting int, err error) {
 	key := blockKey{address: d.Address, kind: d.Data.EventType(), boot: d.Boot, clock: d.Clock}
 	var samples []event.Sample
 	switch p := d.Data.(type) {
@@ -92,7 +93,7 @@ func (s *sampler) add(d *event.Draft) (urgent bool, err error) {
 	case *event.MeterSampled:
 		samples = p.Samples
 	default:
-		return false, fmt.Errorf("%s is not samples", d.Data.EventType())
+		return 0, fmt.Errorf("%s is not samples", d.Data.EventType())
 	}
 	s.o.stats.samplesTaken.Add(int64(len(samples)))
 	for i := range samples {
@@ -102,11 +103,11 @@ func (s *sampler) add(d *event.Draft) (urgent bool, err error) {
 		}
 		encoded, err := json.Marshal(sample)
 		if err != nil {
-			return false, fmt.Errorf("encode sample: %w", err)
+			return 0, fmt.Errorf("encode sample: %w", err)
 		}
 		if len(encoded) > blockBytes {
 			if err := s.addLarge(d, key, sample); err != nil {
-				return false, err
+				return 0, err
 			}
 			continue
 		}
@@ -116,7 +117,7 @@ func (s *sampler) add(d *event.Draft) (urgent bool, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bytes > flushBytes, nil
+	return s.bytes, nil
 }
 
 // room tells whether memory takes n bytes more, and counts a sample that it

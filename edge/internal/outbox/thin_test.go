@@ -148,6 +148,13 @@ func TestSamplesWithoutDisk(t *testing.T) {
 	cfg.SamplesFlush = time.Hour
 	o := openTest(t, cfg)
 	l := o.Lane(event.LaneSamples)
+	limit := func(bytes int64) {
+		t.Helper()
+		if err := l.do(ctxb, func() error { l.limit = bytes; return l.limitPages(l.db) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1)
 	d := sampled(1, 0)
 	big := make([]byte, 20<<10)
 	for i := range big {
@@ -161,6 +168,10 @@ func TestSamplesWithoutDisk(t *testing.T) {
 		addSamples(t, o, d)
 		added++
 	}
+	if !l.isFull() {
+		t.Error("the lane does not know that it is full")
+	}
+	limit(512 << 20)
 	if err := l.submit(ctxb, newRequest()); err != nil {
 		t.Fatal(err)
 	}

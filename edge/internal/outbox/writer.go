@@ -256,6 +256,13 @@ func (l *Lane) stuck(err error) {
 		l.name, err, l.o.cfg.Dir))
 }
 
+// isFull tells whether the last commit found no space.
+func (l *Lane) isFull() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.full
+}
+
 // staged is a group on its way into the file.
 type staged struct {
 	lane      *Lane
