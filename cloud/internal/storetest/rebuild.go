@@ -151,6 +151,42 @@ func testBackup(t *testing.T, fresh func(t testing.TB) Opener) {
 }
 
 func testManagers(t *testing.T, fresh func(t testing.TB) Opener) {
+	t.Run("in turn", func(t *testing.T) {
+		var dumps []string
+		for _, count := range []int{1, 2} {
+			opener := fresh(t)
+			var managers []fleet.Store
+			for range count {
+				managers = append(managers, opener())
+			}
+			g := add(t, managers[0], "gw-1")
+			g.Clock = event.ClockUnsynced
+			s := story{g, t, managers[0]}
+			for i := range 6 {
+				id, trx := event.SessionID(fmt.Sprint("s-", i)), fmt.Sprint(i)
+				s.started(2*i, id, trx, int64(i))
+				g.Say(At("CP-1", 1), after(time.Duration(i)*time.Minute), &event.StationStatus{Status: event.StatusCharging})
+				s.updated(2*i, id, trx, int64(i+1))
+				g.Say(At("CP-1", 1), after(time.Duration(i)*time.Minute), &event.StationStatus{Status: event.StatusAvailable})
+				s.orphan(2*i+1, "x-"+id, trx, int64(i+2))
+				if i == 3 {
+					g.Say(event.Address{}, after(time.Hour), &event.GatewayClock{Boot: g.Boot, OffsetMS: time.Hour.Milliseconds()})
+				}
+			}
+			stream := g.Stream(event.LaneEvents)
+			for n := range stream.Events {
+				apply(t, managers[n%count], g.Batch(stream, n+1, n+1))
+			}
+			dumps = append(dumps, Dump(t, managers[0]))
+		}
+		same(t, "two managers in turn", dumps[1], dumps[0])
+	})
+	t.Run("at once", func(t *testing.T) { testRace(t, fresh) })
+}
+
+// testRace has two managers take the same batches, as after a broker handed
+// them out twice.
+func testRace(t *testing.T, fresh func(t testing.TB) Opener) {
 	opener := fresh(t)
 	managers := []fleet.Store{opener(), opener()}
 	g := add(t, managers[0], "gw-1")
