@@ -533,7 +533,7 @@ func TestObservedMessages(t *testing.T) {
 		{event.Command{Type: event.CommandSignCertificate}, func(st *Station) error { return st.Certificate(CertificateReport{CSR: "x"}) }},
 		{event.Command{Type: event.CommandGetLog, Params: params(event.GetLogParams{URL: "https://x"})}, func(st *Station) error { return st.Log(LogReport{Status: "uploaded"}) }},
 	}
-	for _, early := range []bool{false, true} { // some send it before they agree
+	for _, early := range []int{0, 1, 2} { // the message comes before it is known that the device agreed, or was told
 		for _, tt := range tests {
 			t.Run(string(tt.cmd.Type)+string(tt.cmd.Params), func(t *testing.T) {
 				bubble(t, Config{}, func(t *testing.T, r *rig) {
@@ -547,12 +547,15 @@ func TestObservedMessages(t *testing.T) {
 							}
 						})
 					}
+					if early == 2 {
+						say()
+					}
 					r.at("CP1", func(*Station) { d.reports[0](Outcome{State: delivered}) })
-					if early {
+					if early == 1 {
 						say()
 					}
 					r.at("CP1", func(*Station) { d.reports[0](Outcome{State: agreed}) })
-					if !early {
+					if early == 0 {
 						r.wantStates("a", delivered, agreed)
 						say()
 					}

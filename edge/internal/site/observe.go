@@ -172,7 +172,7 @@ func verdict(c *command, f fact) (state event.CommandState, reason string) {
 			return event.StateSucceeded, "its status shows it"
 		}
 	case *event.TriggerParams:
-		if f.kind == triggered(p.Message) && (there || f.evse == 0) && c.phase != phaseHanded {
+		if f.kind == triggered(p.Message) && (there || f.evse == 0) && !c.untold() {
 			return event.StateSucceeded, "the message came"
 		}
 	case *event.SetLimitParams:
@@ -200,9 +200,15 @@ func verdict(c *command, f fact) (state event.CommandState, reason string) {
 	return "", ""
 }
 
+// untold tells whether it is possible that no device has heard of c. One that is
+// being told may show the effect before it is known that it was.
+func (c *command) untold() bool {
+	return c.phase == phaseWaiting || c.phase == phaseHanded && c.look
+}
+
 // ours tells whether progress is that of c: some protocols name no request.
 func ours(c *command, f fact) bool {
-	return c.phase != phaseHanded && (f.request == 0 || f.request == c.request)
+	return !c.untold() && (f.request == 0 || f.request == c.request)
 }
 
 // jobVerdict reads the word for a job's progress.
@@ -292,7 +298,7 @@ func (st *Station) effects(f fact) []hit {
 		if state == "" {
 			continue
 		}
-		if _, ok := c.params.(*event.TriggerParams); ok && c.phase == phaseDelivered {
+		if _, ok := c.params.(*event.TriggerParams); ok && c.phase != phaseAccepted {
 			c.early = true // it may be a coincidence until the station agrees
 			continue
 		}
