@@ -29,6 +29,9 @@ var failpoints = []struct{ process, name string }{
 	{"manager", "cloud.commander.after-publish"},
 }
 
+// drivers are the cards of the scenario "busy".
+var drivers = []string{"CAFE01", "CAFE02", "CAFE03", "CAFE04", "CAFE05", "CAFE06", "CAFE07", "CAFE08"}
+
 // busy is a house with chargers that charge without end, and orders that go to
 // them all the while.
 type busy struct {
@@ -42,6 +45,7 @@ func newBusy(t *testing.T, chargers int) *busy {
 	t.Helper()
 	h := newHouse(t, plan{mosquitto: true, edge: "authorization: {offline: all}\n"})
 	h.online()
+	h.admit(drivers...)
 	d := h.newDepot(chargers, "busy", "--seed", "1", "--prefix", "CP-")
 	d.start()
 	b := &busy{house: h, depot: d, orders: map[string]string{}}
@@ -90,16 +94,16 @@ func (b *busy) process(name string) *process {
 func (b *busy) finish() {
 	b.t.Helper()
 	b.back()
-	b.depot.drain(patience)
-	ledger := readLedger(b.t, b.depot.ledger)
-	b.settled(ledger)
-	for id, text := range b.orders {
+	for id, text := range b.orders { // while the chargers are there to obey
 		c := b.api.outcome(b.t, id, patience)
 		if c.Status == "succeeded" || c.Status == "indeterminate" || c.Status == "failed" || c.Status == "expired" || c.Status == "rejected" {
 			continue
 		}
 		b.t.Errorf("%s (%s) came to %s: %s", id, text, c.Status, c.Reason)
 	}
+	b.depot.drain(patience)
+	ledger := readLedger(b.t, b.depot.ledger)
+	b.settled(ledger)
 	b.compareOrders(readOrders(b.t, b.depot.ledger))
 	b.compare(ledger)
 }

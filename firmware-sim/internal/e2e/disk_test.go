@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -17,6 +18,7 @@ func TestDiskFull(t *testing.T) {
 		edgeEnv: []string{"CHARGEYARD_MAX_PAGES_EVENTS=" + pages},
 	})
 	h.online()
+	h.admit(drivers...)
 	d := h.newDepot(8, "busy", "--seed", "3", "--prefix", "CP-")
 	d.start()
 	eventually(t, "a session has ended", func() error {
@@ -45,10 +47,13 @@ func TestDiskFull(t *testing.T) {
 			return nil
 		}
 	}
+	eventually(t, "the gateway says that it is unwell", func() error {
+		if h.gatewayReady() == nil {
+			return errors.New("it calls itself healthy on a full disk")
+		}
+		return nil
+	})
 	eventually(t, "chargers queue because nobody confirms", queued(true))
-	if err := h.gatewayReady(); err == nil {
-		t.Error("the gateway calls itself healthy on a full disk")
-	}
 	h.write(pages, "1000000")
 	eventually(t, "the gateway has recovered", h.gatewayReady)
 	d.drain(patience)
