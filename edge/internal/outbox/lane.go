@@ -119,6 +119,7 @@ type Lane struct {
 	queue    queue
 	done     chan struct{} // closed when the writer is gone
 	checking atomic.Bool   // a long read transaction is open
+	ahead    atomic.Pointer[ahead]
 
 	mu           sync.Mutex
 	streams      []*stream // in the order in which they go out; the last is current

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -104,9 +105,9 @@ func (l *Lane) Stub(ctx context.Context, id string, sequence uint64, reason stri
 		return nil // it is gone
 	}
 	var tail []byte
-	err := l.readRows(ctx, st, span{sequence, sequence}, func(r row, ok bool) bool {
+	err := l.readRows(st, span{sequence, sequence}, func(r row, ok bool) bool {
 		if ok {
-			tail = r.tail
+			tail = bytes.Clone(r.tail)
 		}
 		return true
 	})
@@ -144,6 +145,7 @@ func (l *Lane) Stub(ctx context.Context, id string, sequence uint64, reason stri
 		l.ring.replace(sequence, replacement)
 	}
 	l.mu.Unlock()
+	l.ahead.Store(nil) // it may hold the event as it was
 	l.o.stats.stubs.Add(1)
 	l.log.Warn("event replaced by a stub", "event", eventID, "reason", reason, "file", file)
 	return nil

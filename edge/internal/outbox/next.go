@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ func (l *Lane) Next(ctx context.Context, maxBytes int) (wire.Batch, error) {
 
 		switch {
 		case len(tails) > 0:
+			l.ahead.Store(nil)
 			return batchOf(st.id, first, tails[:min(uint64(len(tails)), last-first+1)]), nil
 		case st != nil:
 			b, err := l.read(ctx, st, span{first, last}, maxBytes)
@@ -131,14 +133,68 @@ func batchOf(stream string, first uint64, tails [][]byte) wire.Batch {
 	return b.Batch()
 }
 
-// read makes a batch of the rows of st within want from the file. The batch is
-// empty when the file turned out to hold something else than expected; the lane
-// has then learned of it.
+// ahead is a batch that is read while the one before it is on its way.
+type ahead struct {
+	stream   string
+	first    uint64
+	maxBytes int
+	done     chan struct{} // closed when batch is there
+	batch    wire.Batch    // empty where anything was unusual
+}
+
+// read makes a batch of the rows of st within want from the file, or takes the
+// one that was read ahead. The batch is empty when the file turned out to hold
+// something else than expected; the lane has then learned of it.
 func (l *Lane) read(ctx context.Context, st *stream, want span, maxBytes int) (wire.Batch, error) {
+	batch, ok := l.takeAhead(st, want, maxBytes)
+	if !ok {
+		var bad []span
+		var err error
+		batch, bad, err = l.scan(st, want, maxBytes)
+		switch {
+		case err != nil && faultOf(err) != faultDamaged:
+			return wire.Batch{}, fmt.Errorf("read %s: %w", l.path, err)
+		case err != nil:
+			return wire.Batch{}, l.distrust(ctx, err)
+		case batch.First == 0:
+			return wire.Batch{}, l.declare(ctx, st, bad)
+		}
+	}
+	if batch.Last < want.last {
+		l.readAhead(st, span{batch.Last + 1, want.last}, maxBytes)
+	}
+	return batch, nil
+}
+
+// takeAhead returns the batch that was read ahead, if it is the wanted one.
+func (l *Lane) takeAhead(st *stream, want span, maxBytes int) (wire.Batch, bool) {
+	a := l.ahead.Swap(nil)
+	if a == nil {
+		return wire.Batch{}, false
+	}
+	<-a.done
+	return a.batch, a.stream == st.id && a.first == want.first && a.maxBytes == maxBytes && a.batch.First != 0
+}
+
+// readAhead begins to read a batch. What it finds amiss is left to be found
+// again when it is its turn.
+func (l *Lane) readAhead(st *stream, want span, maxBytes int) {
+	a := &ahead{stream: st.id, first: want.first, maxBytes: maxBytes, done: make(chan struct{})}
+	l.ahead.Store(a)
+	go func() {
+		defer close(a.done)
+		if batch, _, err := l.scan(st, want, maxBytes); err == nil {
+			a.batch = batch
+		}
+	}()
+}
+
+// scan reads one batch. Without a single good row at the beginning of want the
+// batch is empty, and bad tells what is damaged there.
+func (l *Lane) scan(st *stream, want span, maxBytes int) (batch wire.Batch, bad []span, err error) {
 	b := wire.NewBatcher(st.id)
-	var bad []span
 	expected := want.first
-	err := l.readRows(ctx, st, want, func(r row, ok bool) bool {
+	err = l.readRows(st, want, func(r row, ok bool) bool {
 		if r.sequence > expected {
 			bad = append(bad, span{expected, r.sequence - 1})
 		}
@@ -155,38 +211,25 @@ func (l *Lane) read(ctx context.Context, st *stream, want span, maxBytes int) (w
 		b.Add(r.sequence, r.tail)
 		return true
 	})
-	batch := b.Batch()
 	if err != nil {
-		if ctx.Err() != nil {
-			return wire.Batch{}, ctx.Err()
-		}
-		if faultOf(err) != faultDamaged {
-			return wire.Batch{}, fmt.Errorf("read %s: %w", l.path, err)
-		}
-		return wire.Batch{}, l.distrust(ctx, err)
+		return wire.Batch{}, nil, err
 	}
-	if batch.Last == 0 && len(bad) == 0 && expected == want.first {
-		bad = append(bad, want) // nothing at all is there
+	if b.Size() == 1 && len(bad) == 0 {
+		bad = []span{want} // nothing at all is there
 	}
-	if len(bad) > 0 && batch.Last == 0 {
-		return wire.Batch{}, l.declare(ctx, st, bad)
-	}
-	if batch.First == 0 {
-		return wire.Batch{}, nil
-	}
-	return batch, nil
+	return b.Batch(), bad, nil
 }
 
 // readRows calls f with the rows of st within want in their order, with ok false
-// where the checksum fails, until f returns false. The read transaction ends
-// with it.
-func (l *Lane) readRows(ctx context.Context, st *stream, want span, f func(r row, ok bool) bool) (err error) {
+// where the checksum fails, until f returns false; its tail is valid until f
+// returns. The read transaction ends with it.
+func (l *Lane) readRows(st *stream, want span, f func(r row, ok bool) bool) (err error) {
 	l.file.RLock()
 	defer l.file.RUnlock()
 	if l.db == nil {
 		return fmt.Errorf("%w: %s is not open", errDamaged, l.path)
 	}
-	rows, err := l.db.readers.QueryContext(context.WithoutCancel(ctx),
+	rows, err := l.db.readers.QueryContext(context.Background(), // short, and no goroutine to watch over it
 		"SELECT key, crc, body FROM rows WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?",
 		rowKey(st.ordinal, want.first), rowKey(st.ordinal, want.last), maxBatchRows)
 	if err != nil {
@@ -196,7 +239,7 @@ func (l *Lane) readRows(ctx context.Context, st *stream, want span, f func(r row
 	var before uint64
 	for rows.Next() {
 		var key, crc int64
-		var body []byte
+		var body sql.RawBytes
 		if err := rows.Scan(&key, &crc, &body); err != nil {
 			return fmt.Errorf("%w: %w", errDamaged, err)
 		}
