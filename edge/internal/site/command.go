@@ -247,7 +247,7 @@ func (st *Station) try(c *command) {
 		return
 	}
 	if reason := st.aim(c); reason != "" {
-		if m, ok := advance(c.phase, inRefused, event.StateRejected); ok {
+		if m, ok := advance(c.phase, inRefused, event.StateFailed); ok {
 			st.moveOn(c, m, reason, nil)
 		}
 		return

@@ -126,11 +126,11 @@ func TestStopCommand(t *testing.T) {
 		d, _ := r.connect("CP1", 2)
 		d.answer = obey(delivered, agreed)
 		r.execute(event.Command{ID: "none", Type: event.CommandStop, Station: "CP1", EVSE: 1})
-		r.wantStates("none", event.StateRejected)
+		r.wantStates("none", failed)
 		a := r.begin("CP1", 1, "GOOD", 10)
 		r.begin("CP1", 2, "GOOD", 20)
 		r.execute(event.Command{ID: "two", Type: event.CommandStop, Station: "CP1"})
-		r.wantStates("two", event.StateRejected)
+		r.wantStates("two", failed)
 		s := kept[*event.SessionStarted](r.journal)[0]
 		r.execute(event.Command{ID: "stop", Type: event.CommandStop, Station: "CP1", Params: params(event.StopParams{Session: s.Session})})
 		r.wantStates("stop", delivered, agreed)
