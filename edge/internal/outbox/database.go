@@ -85,8 +85,6 @@ func dsn(path string, pragmas ...string) string {
 	q := url.Values{"_txlock": {"immediate"}}
 	for _, p := range append([]string{
 		"busy_timeout(5000)",
-		"auto_vacuum(incremental)", // before the first table, or the file never shrinks
-		"journal_mode(wal)",
 		"journal_size_limit(4194304)",
 		"synchronous(full)",
 		"temp_store(memory)",
@@ -110,7 +108,13 @@ func openDatabase(path string) (*database, error) {
 func (d *database) open() error {
 	ctx := context.Background()
 	var err error
-	if d.pool, err = sql.Open("sqlite", dsn(d.path, fmt.Sprintf("page_size(%d)", pageSize))); err != nil {
+	pragmas := []string{"journal_mode(wal)"}
+	if fileSize(d.path) == 0 {
+		// Before the first table, or the file never shrinks. On a file that is
+		// there it would be a write, and the disk may be full.
+		pragmas = append(pragmas, "auto_vacuum(incremental)", fmt.Sprintf("page_size(%d)", pageSize))
+	}
+	if d.pool, err = sql.Open("sqlite", dsn(d.path, pragmas...)); err != nil {
 		return err
 	}
 	d.pool.SetMaxOpenConns(1)
@@ -251,6 +255,16 @@ func faultOf(err error) fault {
 		return faultDamaged
 	}
 	return faultNone
+}
+
+// isIO tells whether the system could not read or write.
+func isIO(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	code := e.Code() & 0xff
+	return code == sqlite3.SQLITE_IOERR || code == sqlite3.SQLITE_CANTOPEN
 }
 
 // errDamaged marks content that contradicts its checksum or itself.

@@ -14,7 +14,7 @@ import (
 // open opens the file for the first time.
 func (l *Lane) open() error {
 	err := l.acquire()
-	for try := 0; faultOf(err) == faultFull && try < maxMends && l.makeRoom(); try++ {
+	for try := 0; l.isSpace(err) && try < maxMends && (l.makeRoom() || l.o.reserve.release()); try++ {
 		err = l.acquire()
 	}
 	if err != nil {

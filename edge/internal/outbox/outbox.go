@@ -70,6 +70,7 @@ type Outbox struct {
 	records *records
 	sampler *sampler
 	ballast *ballast
+	reserve *ballast
 	large   *large
 	alarms  *alarms
 	stats   counters
@@ -109,6 +110,7 @@ func (o *Outbox) open() error {
 		return err
 	}
 	o.ballast = &ballast{path: filepath.Join(o.cfg.Dir, "ballast"), size: o.cfg.BallastBytes, log: o.log}
+	o.reserve = &ballast{path: filepath.Join(o.cfg.Dir, "reserve"), size: min(reserveBytes, o.cfg.BallastBytes), log: o.log}
 	o.large = &large{dir: filepath.Join(o.cfg.Dir, "large"), limit: o.cfg.LargeBytes}
 	o.alarms = newAlarms(o)
 	o.sampler = newSampler(o)
@@ -120,6 +122,7 @@ func (o *Outbox) open() error {
 		}
 	}
 	o.records.finish()
+	o.reserve.fill()
 	o.ballast.fill()
 	o.events.start()
 	o.samples.start()
@@ -228,6 +231,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 		every(ctx, upkeepEvery, func() {
 			o.events.upkeep(ctx)
 			o.samples.upkeep(ctx)
+			o.reserve.fill()
 			o.ballast.fill()
 			o.alarms.settle()
 		})

@@ -24,6 +24,10 @@ type ballast struct {
 	mu sync.Mutex
 }
 
+// reserveBytes is a second, small ballast that only a start on a full disk gives
+// free: even to read, SQLite needs a little.
+const reserveBytes = 256 << 10
+
 // spare is what must be free beside the ballast before it is taken again.
 const spare = 4
 
@@ -34,8 +38,7 @@ func (b *ballast) fill() {
 	if b.size < 1 || fileSize(b.path) >= b.size {
 		return
 	}
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(b.path), &disk); err != nil || int64(disk.Bavail)*int64(disk.Bsize) < (1+spare)*b.size {
+	if free, known := freeBytes(filepath.Dir(b.path)); !known || free < (1+spare)*b.size {
 		return
 	}
 	if err := b.write(); err != nil {
@@ -75,6 +78,18 @@ func (b *ballast) release() bool {
 		b.log.Warn("ballast not given free", "err", err)
 	}
 	return err == nil
+}
+
+// lowBytes free are as good as none.
+const lowBytes = 256 << 10
+
+// freeBytes is what the file system of dir has left.
+func freeBytes(dir string) (n int64, known bool) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return 0, false
+	}
+	return int64(disk.Bavail) * int64(disk.Bsize), true
 }
 
 // pages is the largest size of the file in pages.

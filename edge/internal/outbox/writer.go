@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -228,15 +229,31 @@ const maxMends = 4
 // mend does what can be done about err and tells whether to try again. It runs
 // in the writer's goroutine, outside a transaction.
 func (l *Lane) mend(err error) bool {
-	switch faultOf(err) {
-	case faultFull:
+	switch {
+	case l.isSpace(err):
 		return l.makeRoom()
-	case faultDamaged:
+	case faultOf(err) == faultDamaged:
 		if rerr := l.replace(err); rerr != nil {
 			l.log.Error("damaged file not replaced", "err", rerr)
 			return false
 		}
 		return true
+	}
+	return false
+}
+
+// isSpace tells whether err is for lack of space. On a full disk SQLite calls it
+// an I/O error at times: the file is not to blame for that.
+func (l *Lane) isSpace(err error) bool {
+	switch faultOf(err) {
+	case faultFull:
+		return true
+	case faultDamaged:
+		if errors.Is(err, errDamaged) {
+			return false
+		}
+		free, known := freeBytes(l.o.cfg.Dir)
+		return known && free < lowBytes && isIO(err)
 	}
 	return false
 }
