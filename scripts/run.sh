@@ -149,16 +149,15 @@ EOF
 start gateway "$bin/chargeyard-edge" run --config "$data/edge.yaml"
 until_true 30 "${pids[-1]}" open "$ocpp_port" || failed gateway "did not open its port"
 
-# The drivers' cards are the scenario's, or these where it names none.
-if ! grep -qE '^ +tokens:' "$scenario"; then
-	cards=$(printf ', 04C4A26E%04X' {1..24})
-	sed -E "s/^( +)hardware:.*/&\n\1tokens: [${cards#, }]/" "$scenario" >"$data/scenario.yaml"
-	scenario=$data/scenario.yaml
-fi
+# The manager knows the drivers' cards before they come, or it would refuse
+# them: what the scenario lists as tokens: [...].
+cards=0
 while read -r card; do
 	code=$(request PUT "/api/v1/tokens/$card" '{"type": "rfid", "status": "accepted"}')
 	[[ $code == 2?? ]] || failed manager "answered $code to the card $card"
-done < <(sed -nE 's/^ +tokens: *\[(.*)\].*/\1/p' "$scenario" | tr -d "\"' " | tr , '\n' | sort -u)
+	cards=$((cards + 1))
+done < <(sed -nE 's/^ +tokens: *(&[a-z]+ *)?\[(.*)\].*/\2/p' "$scenario" | tr -d "\"' " | tr , '\n' | sort -u)
+[ "$cards" -gt 0 ] || say "$scenario lists no tokens: the manager knows none of the drivers' cards and will refuse them"
 
 start depot "$bin/chargeyard-sim" run --url "ws://127.0.0.1:$ocpp_port/ocpp" --ledger "$data/ledger.jsonl" --state-dir "$data/chargers" "$scenario"
 
