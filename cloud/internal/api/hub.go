@@ -170,7 +170,7 @@ func (h *Hub) spread(ctx context.Context, n news) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n.status == nil {
-		h.live[n.gateway] = live
+		h.live[n.gateway] = merge(h.live[n.gateway], live)
 	} else if !n.status.Online {
 		delete(h.live, n.gateway) // it is the present no more
 	}
@@ -179,12 +179,37 @@ func (h *Hub) spread(ctx context.Context, n news) {
 			continue
 		}
 		if n.status == nil {
-			l.owe(func() { l.live[n.gateway] = live })
+			l.owe(func() { l.live[n.gateway] = merge(l.live[n.gateway], live) })
 		} else {
 			m := GatewayMessage{Gateway: n.gateway, Online: n.status.Online, At: h.now().UTC()}
 			l.owe(func() { l.gateways[n.gateway] = m })
 		}
 	}
+}
+
+// merge is what two live messages of a gateway say together: the later one may
+// tell of some connectors only.
+func merge(earlier, later LiveMessage) LiveMessage {
+	if later.Gateway == "" {
+		return earlier
+	}
+	type place struct {
+		station         event.StationID
+		evse, connector int
+	}
+	told := make(map[place]bool, len(later.Connectors))
+	for _, c := range later.Connectors {
+		told[place{c.Station, c.EVSE, c.Connector}] = true
+	}
+	out := later
+	out.Connectors = nil
+	for _, c := range earlier.Connectors {
+		if !told[place{c.Station, c.EVSE, c.Connector}] {
+			out.Connectors = append(out.Connectors, c)
+		}
+	}
+	out.Connectors = append(out.Connectors, later.Connectors...)
+	return out
 }
 
 // owner finds out whose a gateway is.
@@ -286,11 +311,7 @@ func (h *Hub) join(ctx context.Context, s fleet.Scope) (*audience, error) {
 		if !a.sees(o) {
 			continue
 		}
-		a.owe(func() {
-			if _, newer := a.live[g]; !newer {
-				a.live[g] = l
-			}
-		})
+		a.owe(func() { a.live[g] = merge(l, a.live[g]) }) // what came meanwhile is newer
 	}
 	return a, nil
 }

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +97,34 @@ func TestSlowListenerIsCut(t *testing.T) {
 			t.Errorf("joined a hub that has ended: %v, %v", l, err)
 		}
 	})
+}
+
+func TestMerge(t *testing.T) {
+	say := func(gateway string, connectors ...string) LiveMessage {
+		m := LiveMessage{Gateway: event.GatewayID(gateway)}
+		for _, c := range connectors {
+			station, status, _ := strings.Cut(c, " ")
+			m.Connectors = append(m.Connectors, wire.LiveConnector{Station: event.StationID(station), EVSE: 1, Connector: 1, Status: event.Status(status)})
+		}
+		return m
+	}
+	tests := []struct {
+		name                 string
+		earlier, later, want LiveMessage
+	}{
+		{"the first", LiveMessage{}, say("g", "a x"), say("g", "a x")},
+		{"nothing newer", say("g", "a x"), LiveMessage{}, say("g", "a x")},
+		{"all of them", say("g", "a x", "b x"), say("g", "a y", "b y"), say("g", "a y", "b y")},
+		{"some of them", say("g", "a x", "b x"), say("g", "a y"), say("g", "b x", "a y")},
+		{"another one", say("g", "a x"), say("g", "b y"), say("g", "a x", "b y")},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := merge(tt.earlier, tt.later); !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("%+v, want %+v", got, tt.want)
+			}
+		})
+	}
 }
 
 func TestTooManyListeners(t *testing.T) {
