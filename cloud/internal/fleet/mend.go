@@ -101,7 +101,7 @@ func (m *mender) intervals(g event.GatewayID) error {
 			}
 			before = &rows[i]
 		}
-		if err := m.tx.PutIntervals(rows); err != nil {
+		if err := m.tx.MendIntervals(rows); err != nil {
 			return err
 		}
 		p, err := m.tx.Place(place)

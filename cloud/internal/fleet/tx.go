@@ -33,7 +33,9 @@ type Tx interface {
 	Intervals(p PlaceKey, number int64) ([]IntervalRow, error)
 	// IntervalsOf returns the lowest number told during boot, per place.
 	IntervalsOf(g event.GatewayID, boot string) (map[PlaceKey]int64, error)
-	PutIntervals([]IntervalRow) error
+	PutIntervals([]IntervalRow) error // new ones
+	// MendIntervals puts the times of intervals that are there.
+	MendIntervals([]IntervalRow) error
 
 	Session(id event.SessionID) (*SessionRow, error)
 	// SessionsWith returns the sessions of a station that bear a transaction,

@@ -297,9 +297,9 @@ func (t *tx) IntervalsOf(g event.GatewayID, boot string) (map[fleet.PlaceKey]int
 	return out, err
 }
 
-var insertIntervals = insert("intervals (place, "+intervalColumns+")", 9, `ON CONFLICT DO UPDATE SET told = excluded.told, start = excluded.start`)
+var insertIntervals = insert("intervals (place, "+intervalColumns+")", 9, "")
 
-// PutIntervals implements fleet.Tx. What is there already changes its times only.
+// PutIntervals implements fleet.Tx.
 func (t *tx) PutIntervals(rows []fleet.IntervalRow) error {
 	args := make([]any, 0, len(rows)*insertIntervals.columns)
 	for i := range rows {
@@ -308,6 +308,19 @@ func (t *tx) PutIntervals(rows []fleet.IntervalRow) error {
 			at(&r.Told), boot(&r.Told), r.From.UnixMilli(), r.Since)
 	}
 	return t.insert(insertIntervals, args)
+}
+
+// MendIntervals implements fleet.Tx.
+func (t *tx) MendIntervals(rows []fleet.IntervalRow) error {
+	for i := range rows {
+		r := &rows[i]
+		_, err := t.exec(`UPDATE intervals SET told = ?, start = ? WHERE place = ? AND number = ?`,
+			at(&r.Told), r.From.UnixMilli(), placeID(r.PlaceKey), r.Number)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func readSession(scan scanner) (r fleet.SessionRow, err error) {
@@ -366,6 +379,7 @@ const (
 		started = ?, started_boot = ?, ended = ?, ended_boot = ?, reason = ?,
 		meter_start_wh = ?, meter_stop_wh = ?, meter_wh = ?, energy_wh = ?, detail = ?`
 	updateSessionRest  = updateSession + ` WHERE id = ?`
+	updateSessionEnd   = updateSession + `, status = ? WHERE id = ?`
 	updateSessionWhole = updateSession + `, status = ?, token = ?, at = ?, at_boot = ?, unsynced = ? WHERE id = ?`
 )
 
@@ -388,14 +402,17 @@ func (t *tx) PutSessions(changes []fleet.SessionChange) error {
 			r.MeterStartWh, r.MeterStopWh, r.MeterWh, r.EnergyWh, detail,
 		}
 		id, key, unsynced := string(r.ID), sessionToken(r), r.Unsynced()
+		moved := old == nil || r.At != old.At || key != sessionToken(old) || unsynced != old.Unsynced()
 		switch {
 		case old == nil:
 			fresh = append(append(fresh, args...), r.Status, key, at(&r.At), boot(&r.At), unsynced, id,
 				string(r.Tenant), string(r.Gateway), r.Station, string(r.Identity), r.Since)
-		case r.Status == old.Status && r.At == old.At && key == sessionToken(old) && unsynced == old.Unsynced():
-			_, err = t.exec(updateSessionRest, append(args, id)...)
-		default:
+		case moved:
 			_, err = t.exec(updateSessionWhole, append(args, r.Status, key, at(&r.At), boot(&r.At), unsynced, id)...)
+		case r.Status != old.Status:
+			_, err = t.exec(updateSessionEnd, append(args, r.Status, id)...)
+		default:
+			_, err = t.exec(updateSessionRest, append(args, id)...)
 		}
 		if err != nil {
 			return err
