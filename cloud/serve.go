@@ -85,7 +85,7 @@ func serve(ctx context.Context, conf config.Config, adminToken string, log *slog
 	m.ingest.Subscribe(m.hub.Applied)
 
 	mux := http.NewServeMux()
-	api.New(mux, store, m.commander, m.hub, log, seam.Now)
+	api.New(mux, store, m.commander, b, m.hub, log, seam.Now)
 	if err := web.Register(mux); err != nil {
 		return err
 	}

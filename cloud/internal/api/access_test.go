@@ -279,6 +279,21 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestDeaf: while the manager hears no gateway, it knows of nothing whether it
+// still holds.
+func TestDeaf(t *testing.T) {
+	y := open(t)
+	y.day()
+	for _, deaf := range []bool{false, true} {
+		y.deaf.Store(deaf)
+		g := read[fleet.Gateway](y, viewer, "/gateways/gw-1")
+		s := read[struct{ Items []fleet.Station }](y, viewer, "/stations?gateway=gw-1&identity=CP1").Items[0]
+		if got := []bool{g.Connectivity.Stale, s.Connectivity.Stale, s.EVSEs[0].Connectors[0].Status.Stale}; !slices.Equal(got, []bool{deaf, deaf, deaf}) {
+			t.Errorf("stale %v, want all %v", got, deaf)
+		}
+	}
+}
+
 func TestTimeline(t *testing.T) {
 	y := open(t)
 	y.day()

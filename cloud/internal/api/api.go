@@ -52,10 +52,17 @@ type Commander interface {
 	DesiredChanged(g event.GatewayID, section string)
 }
 
+// Bus is the way to the gateways.
+type Bus interface {
+	// Ready returns nil while gateways can be heard.
+	Ready() error
+}
+
 // API answers requests.
 type API struct {
 	store     Store
 	commander Commander
+	bus       Bus
 	hub       *Hub
 	log       *slog.Logger
 	now       func() time.Time
@@ -63,8 +70,8 @@ type API struct {
 }
 
 // New registers the API on mux, whose requests are to pass through Problems.
-func New(mux *http.ServeMux, store Store, commander Commander, hub *Hub, log *slog.Logger, now func() time.Time) *API {
-	a := &API{store: store, commander: commander, hub: hub, log: log, now: now}
+func New(mux *http.ServeMux, store Store, commander Commander, bus Bus, hub *Hub, log *slog.Logger, now func() time.Time) *API {
+	a := &API{store: store, commander: commander, bus: bus, hub: hub, log: log, now: now}
 	config := huma.DefaultConfig("Chargeyard", Version)
 	config.CreateHooks = nil // no links to schemas inside the answers
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""

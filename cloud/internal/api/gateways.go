@@ -19,7 +19,11 @@ type GatewayPath struct {
 	ID string `path:"id" pattern:"^[a-z0-9][a-z0-9-]{0,39}$" doc:"The gateway's id."`
 }
 
-func tidyGateway(g *fleet.Gateway) {
+// deaf tells whether no gateway can be heard: then every value is stale.
+func (a *API) deaf() bool { return a.bus.Ready() != nil }
+
+func (a *API) tidyGateway(g *fleet.Gateway) {
+	g.Connectivity.Stale = g.Connectivity.Stale || a.deaf()
 	if g.Lanes == nil {
 		g.Lanes = []fleet.LaneState{}
 	}
@@ -48,12 +52,12 @@ func (a *API) gateways() {
 	register(a, operation(fleet.RoleViewer, http.MethodGet, "/gateways", "list-gateways", "List gateways"),
 		func(ctx context.Context, who fleet.Access, in *Paging) (*listOutput[fleet.Gateway], error) {
 			l, err := a.store.Gateways(ctx, scopeOf(who), in.fleet())
-			return listed(l, err, tidyGateway)
+			return listed(l, err, a.tidyGateway)
 		})
 	register(a, operation(fleet.RoleViewer, http.MethodGet, "/gateways/{id}", "get-gateway", "Get a gateway", http.StatusNotFound),
 		func(ctx context.Context, who fleet.Access, in *GatewayPath) (*output[fleet.Gateway], error) {
 			g, err := a.store.Gateway(ctx, scopeOf(who), event.GatewayID(in.ID))
-			return one(g, err, tidyGateway)
+			return one(g, err, a.tidyGateway)
 		})
 	type putGateway struct {
 		GatewayPath
@@ -77,7 +81,7 @@ func (a *API) gateways() {
 				return nil, err
 			}
 			g, err = a.store.Gateway(ctx, scopeOf(who), g.ID)
-			return one(g, err, tidyGateway)
+			return one(g, err, a.tidyGateway)
 		})
 	a.desired()
 }

@@ -35,13 +35,20 @@ func (a *API) locations() {
 		})
 }
 
-func tidyStation(s *fleet.Station) {
+func (a *API) tidyStation(s *fleet.Station) {
+	deaf := a.deaf()
+	s.Connectivity.Stale = s.Connectivity.Stale || deaf
+	s.Status.Stale = s.Status.Stale || deaf
 	if s.EVSEs == nil {
 		s.EVSEs = []fleet.EVSE{}
 	}
 	for i := range s.EVSEs {
 		if s.EVSEs[i].Connectors == nil {
 			s.EVSEs[i].Connectors = []fleet.Connector{}
+		}
+		for k := range s.EVSEs[i].Connectors {
+			st := &s.EVSEs[i].Connectors[k].Status
+			st.Stale = st.Stale || deaf
 		}
 	}
 }
@@ -63,12 +70,12 @@ func (a *API) stations() {
 			l, err := a.store.Stations(ctx, scopeOf(who), fleet.StationFilter{
 				Gateway: event.GatewayID(in.Gateway), Location: in.Location, Identity: event.StationID(in.Identity),
 			}, in.fleet())
-			return listed(l, err, tidyStation)
+			return listed(l, err, a.tidyStation)
 		})
 	register(a, operation(fleet.RoleViewer, http.MethodGet, "/stations/{id}", "get-station", "Get a station", http.StatusNotFound),
 		func(ctx context.Context, who fleet.Access, in *StationPath) (*output[fleet.Station], error) {
 			s, err := a.store.Station(ctx, scopeOf(who), in.ID)
-			return one(s, err, tidyStation)
+			return one(s, err, a.tidyStation)
 		})
 	type timeline struct {
 		StationPath

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +37,7 @@ type yard struct {
 	store *sqlite.Store
 	hub   *api.Hub
 	next  map[event.GatewayID]uint64
+	deaf  atomic.Bool // the bus is away
 }
 
 // The tokens of the yard, by who uses them.
@@ -59,7 +62,7 @@ func open(t *testing.T) *yard {
 	ended := make(chan error, 1)
 	go func() { ended <- y.hub.Run(ctx) }()
 	mux := http.NewServeMux()
-	api.New(mux, store, commander.New(store, y, y, log, time.Now), y.hub, log, time.Now)
+	api.New(mux, store, commander.New(store, y, y, log, time.Now), y, y.hub, log, time.Now)
 	server := httptest.NewServer(api.Problems(mux, log))
 	y.url = server.URL
 	t.Cleanup(func() {
@@ -116,6 +119,14 @@ func (y *yard) All(context.Context) ([]event.GatewayID, error) { return nil, nil
 
 // Publish implements commander.Bus.
 func (y *yard) Publish(string, []byte, byte, bool) error { return nil }
+
+// Ready implements api.Bus.
+func (y *yard) Ready() error {
+	if y.deaf.Load() {
+		return errors.New("away")
+	}
+	return nil
+}
 
 // happen commits events of a gateway and tells the hub.
 func (y *yard) happen(g event.GatewayID, lane event.Lane, drafts ...event.Draft) {

@@ -218,7 +218,7 @@ func allowed(g event.GatewayID, topic string, write bool) bool {
 		return false
 	}
 	kind, sub, tiers := strings.Cut(rest, "/")
-	if strings.Contains(sub, "/") || strings.Contains(sub, "#") || tiers && sub == "" {
+	if strings.ContainsAny(sub, "/#") || write && strings.Contains(sub, "+") || tiers && sub == "" {
 		return false
 	}
 	switch wire.Kind(kind) {
@@ -227,7 +227,7 @@ func allowed(g event.GatewayID, topic string, write bool) bool {
 	case wire.KindHello, wire.KindAsk, wire.KindLive:
 		return write && !tiers
 	case wire.KindUp:
-		return write && tiers && sub != "+"
+		return write && tiers
 	case wire.KindWelcome, wire.KindCommand, wire.KindAnswer:
 		return !write && !tiers
 	case wire.KindAck, wire.KindDesired:

@@ -130,3 +130,26 @@ func TestCompleteEnvelope(t *testing.T) {
 		})
 	}
 }
+
+// FuzzComplete: what passes is whole, in our own words, and passes again.
+func FuzzComplete(f *testing.F) {
+	f.Add("start", `{"token":{"value":"A"}}`)
+	f.Add("set_limit", `{"limit_a":6,"until":"2027-01-01T00:00:00Z"}`)
+	f.Add("call", `{"protocol":"ocpp1.6","action":"Heartbeat","payload":{}}`)
+	f.Add("scan", `{"a":1}`)
+	f.Add("unlock", ``)
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, kind, params string) {
+		c := event.Command{Type: event.CommandType(kind), Params: []byte(params)}
+		if !c.Type.ForGateway() {
+			c.Station = "CP1"
+		}
+		if Complete(&c, now) != nil {
+			return
+		}
+		again := c
+		if err := Complete(&again, now); err != nil || string(again.Params) != string(c.Params) || !again.Expires.Equal(c.Expires) {
+			t.Fatalf("%s %s: first %s, then %s, %v", kind, params, c.Params, again.Params, err)
+		}
+	})
+}
