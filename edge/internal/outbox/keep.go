@@ -78,7 +78,7 @@ func (l *Lane) deleteDelivered(limit int, old bool) (int, error) {
 		l.mu.Lock()
 		c.upto, c.before = min(st.settled, st.last), st.oldest
 		c.current = st == l.current()
-		empty := st.stored && !c.current && st.backlog() == 0 && st.oldest > st.last
+		empty := st.stored && !c.current && st.oldest > st.last
 		l.mu.Unlock()
 		if !st.stored || (c.upto < c.before && !empty) {
 			continue
@@ -94,10 +94,16 @@ func (l *Lane) deleteDelivered(limit int, old bool) (int, error) {
 			}
 		}
 		if !empty {
-			c.upto = min(c.upto, c.before+uint64(limit)-1)
+			l.mu.Lock()
+			c.upto = min(st.through(c.upto), c.before+uint64(limit)-1)
+			l.mu.Unlock()
 		}
 		c.last = !c.current && c.upto >= st.last
-		return l.cut(c.st, c.before, c.upto, c.last)
+		n, err := l.cut(c.st, c.before, c.upto, c.last)
+		if err == nil && c.last {
+			n = max(n, 1) // the stream itself
+		}
+		return n, err
 	}
 	return 0, nil
 }
@@ -154,7 +160,7 @@ func (l *Lane) cut(st *stream, first, upto uint64, last bool) (int, error) {
 		}
 		l.log.Info("stream delivered and deleted", "stream", st.id, "last", st.last)
 	}
-	return int(upto - first + 1), nil
+	return int(upto + 1 - first), nil
 }
 
 // shrink gives free pages back to the disk and cuts the WAL.

@@ -60,6 +60,16 @@ func (s *stream) until(n uint64) uint64 {
 	return s.last
 }
 
+// through is n, or the end of the holes that follow it: nothing is held there.
+func (s *stream) through(n uint64) uint64 {
+	for _, m := range s.missing {
+		if m.first == n+1 {
+			n = m.last
+		}
+	}
+	return n
+}
+
 // backlog counts what is not settled.
 func (s *stream) backlog() int {
 	n := max(s.settled+1, s.oldest)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -487,4 +488,124 @@ func TestNewest(t *testing.T) {
 	if got, want := Newest(dir), draft(7).Recorded; !got.Equal(want) {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+// TestStreamEnds: a stream whose last rows are lost goes with the others that
+// were delivered, and so does one without any row.
+func TestStreamEnds(t *testing.T) {
+	dir := t.TempDir()
+	for n := range 3 {
+		o := openTest(t, testConfig(dir))
+		commit(t, o, n*3+1, n*3+2, n*3+3)
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := openDatabase(filepath.Join(dir, "events.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(
+		db.exec("UPDATE rows SET body = x'00' WHERE key = ?", rowKey(1, 3)),
+		db.exec("DELETE FROM rows WHERE key BETWEEN ? AND ?", rowKey(2, 0), rowKey(3, 0)),
+		db.close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := newClock()
+	o := openWith(t, testConfig(dir), clock)
+	l := o.Lane(event.LaneEvents)
+	got, _ := crossed(t, l)
+	wantInfos(t, got, 1, 2, 7, 8, 9)
+	l.upkeep(ctxb)
+	clock.advance(8 * 24 * time.Hour)
+	l.upkeep(ctxb)
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o = openWith(t, testConfig(dir), clock)
+	l = o.Lane(event.LaneEvents)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.streams) != 2 { // the alarm's and the current one
+		t.Errorf("%d streams are left, want 2", len(l.streams))
+	}
+}
+
+// TestAllAtOnce has everything happen at the same time, for the race detector.
+func TestAllAtOnce(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.SamplesFlush = 5 * time.Millisecond
+	o := openTest(t, cfg)
+	ctx, cancel := context.WithCancel(ctxb)
+	var background, work sync.WaitGroup
+	background.Go(func() {
+		if err := o.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	delivered := make(chan string, 1000)
+	for _, name := range event.Lanes {
+		l := o.Lane(name)
+		background.Go(func() {
+			for {
+				b, err := l.Next(ctx, 5000)
+				if err != nil {
+					return
+				}
+				if _, _, err := l.Streams(ctx, nil); err != nil {
+					return
+				}
+				if name == event.LaneEvents {
+					for _, info := range infos(t, b) {
+						delivered <- info
+					}
+				}
+				if err := l.Settle(ctx, b.Stream, b.Last); err != nil {
+					return
+				}
+			}
+		})
+	}
+	const callers, each = 8, 100
+	for caller := range callers {
+		work.Go(func() {
+			for n := range each {
+				commit(t, o, caller*1000+n)
+				addSamples(t, o, sampled(caller+1, n))
+				if n%25 == 10 {
+					o.Stats()
+					o.Restored()
+					o.events.upkeep(ctx)
+				}
+				if n == 50 && caller < 2 {
+					if err := o.Lane(event.Lanes[caller]).distrust(ctx, errDamaged); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	seen := map[string]bool{}
+	for len(seen) < callers*each {
+		select {
+		case info := <-delivered:
+			if !strings.Contains(info, ".") { // not a report of the gateway
+				if seen[info] {
+					t.Errorf("event %s came twice", info)
+				}
+				seen[info] = true
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%d of %d events were delivered", len(seen), callers*each)
+		}
+	}
+	work.Wait()
+	cancel()
+	go func() {
+		for range delivered {
+		}
+	}()
+	background.Wait()
+	close(delivered)
 }

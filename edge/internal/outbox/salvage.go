@@ -328,6 +328,9 @@ func (v *salvage) copyStream(st *stream, ordinal int64) error {
 		if n <= before || values[0] != checksum(st.id, n, body) {
 			return nil // a hole, once it is known what comes after
 		}
+		if st.last > 0 && n > st.last {
+			return nil // of a commit that failed
+		}
 		// Rows that only memory still has go between.
 		for _, r := range v.remembered(st, before+1, n-1) {
 			if err := take(r); err != nil {

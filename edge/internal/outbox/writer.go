@@ -268,9 +268,21 @@ func (l *Lane) stuck(err error) {
 		return
 	}
 	l.log.Error("nothing can be kept", "err", err)
-	l.o.alarms.raise("disk_full", "critical", fmt.Sprintf(
-		"%s.db cannot grow: what arrives is not confirmed to chargers until there is space again: %v; free space in %s or restore the connection to the manager",
-		l.name, err, l.o.cfg.Dir))
+	meaning := "what arrives is not confirmed to chargers"
+	if l.name == event.LaneSamples {
+		meaning = "samples are lost and counted"
+	}
+	l.o.alarms.raise(l.fullAlarm(), "critical", fmt.Sprintf(
+		"%s.db cannot be written, %s until that is over: %v; free space in %s or restore the connection to the manager",
+		l.name, meaning, err, l.o.cfg.Dir))
+}
+
+// fullAlarm is the word of the alarm that the lane's file takes no more.
+func (l *Lane) fullAlarm() string {
+	if l.name == event.LaneSamples {
+		return "samples_full"
+	}
+	return "disk_full"
 }
 
 // isFull tells whether the last commit found no space.
@@ -480,7 +492,7 @@ func (l *Lane) committed(s *staged) {
 	}
 	if recovered && !s.empty() {
 		l.log.Info("events are kept again")
-		l.o.alarms.clear("disk_full")
+		l.o.alarms.clear(l.fullAlarm())
 	}
 	l.poke()
 }
