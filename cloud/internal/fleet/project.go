@@ -334,6 +334,16 @@ func overrides(old, s *StepRow) bool {
 	return s.State.Rank() > old.State.Rank()
 }
 
+// clockSet notes that the clock of boot stands right from now on.
+func (w *word) clockSet(boot string) error {
+	row, err := w.tx.Gateway(w.from.Gateway)
+	if err != nil || row == nil || row.Boot != boot {
+		return err
+	}
+	row.Clock = event.ClockSynced
+	return w.tx.PutGateway(*row)
+}
+
 // gatewayClock mends every time that was told while the clock was not set, in
 // what is there; what comes later is mended as it comes (Unit.at). Samples are
 // mended by whoever reads them.
@@ -349,6 +359,9 @@ func (w *word) gatewayClock(p *event.GatewayClock) error {
 		by, row.Since = by-old.OffsetMS, old.Since
 	}
 	if err := w.tx.PutClock(row); err != nil {
+		return err
+	}
+	if err := w.clockSet(p.Boot); err != nil {
 		return err
 	}
 	if err := w.drop(); err != nil {

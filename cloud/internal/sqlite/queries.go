@@ -137,7 +137,8 @@ func (s *Store) gateways(ctx context.Context, r reader, scope fleet.Scope, id ev
 		return g, err
 	}, `SELECT * FROM (
 		SELECT g.id AS id, g.tenant AS tenant, g.location AS location, CASE WHEN c.online = 1 THEN 'online' ELSE 'offline' END, c.at,
-			coalesce(nullif(c.version, ''), f.version, ''), coalesce(nullif(c.boot, ''), f.boot, ''), coalesce(nullif(c.clock, ''), f.clock, ''),
+			coalesce(nullif(c.version, ''), f.version, ''), coalesce(nullif(c.boot, ''), f.boot, ''), 
+			CASE WHEN f.clock = 'synced' AND f.boot = c.boot THEN f.clock ELSE coalesce(nullif(c.clock, ''), f.clock, '') END,
 			f.started, f.started_boot
 		FROM gateways g LEFT JOIN connections c ON c.gateway = g.id LEFT JOIN gateway_facts f ON f.gateway = g.id`+prefixed(w, "g.")+knocking+`)`+
 		outer.String()+` ORDER BY id LIMIT ?`, append(append(w.args, outer.args...), atMost)...)

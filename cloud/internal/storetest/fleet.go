@@ -30,6 +30,27 @@ func testGateways(t *testing.T, fresh func(t testing.TB) Opener) {
 			t.Errorf("started %v", view.Started)
 		}
 	})
+	t.Run("clock", func(t *testing.T) {
+		store, g := start(t, fresh)
+		g.Clock = event.ClockUnsynced
+		g.Hello(t, store)
+		clock := func() event.Clock { return ok(store.Gateway(t.Context(), all, g.ID)).Clock }
+		g.Say(event.Address{}, began, &event.GatewayStarted{Version: "1", Boot: g.Boot})
+		g.Deliver(t, store)
+		if got := clock(); got != event.ClockUnsynced {
+			t.Errorf("not set: %s", got)
+		}
+		g.Say(event.Address{}, began, &event.GatewayClock{Boot: "another", OffsetMS: 1})
+		g.Deliver(t, store)
+		if got := clock(); got != event.ClockUnsynced {
+			t.Errorf("that of another start set: %s", got)
+		}
+		g.Say(event.Address{}, began, &event.GatewayClock{Boot: g.Boot, OffsetMS: 1})
+		g.Deliver(t, store)
+		if got := clock(); got != event.ClockSynced {
+			t.Errorf("set: %s", got)
+		}
+	})
 	t.Run("alarms", func(t *testing.T) {
 		store, g := start(t, fresh)
 		g.Say(event.Address{}, began, &event.GatewayAlarm{Alarm: "disk_full", Severity: "critical", Text: "full"})
