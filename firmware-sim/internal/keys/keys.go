@@ -114,6 +114,21 @@ func data(v string) error {
 	return nil
 }
 
+// rotation checks a list such as "0.RST,1.RTS".
+func rotation(v string) error {
+	words := []string{"NotApplicable", "Unknown", "RST", "RTS", "SRT", "STR", "TRS", "TSR"}
+	for _, item := range list(v) {
+		_, word, dotted := strings.Cut(item, ".")
+		if !dotted {
+			word = item
+		}
+		if !slices.Contains(words, word) {
+			return fmt.Errorf("%q: expected one of %s, with the connector before it", item, strings.Join(words, ", "))
+		}
+	}
+	return nil
+}
+
 const (
 	day           = 86400 // seconds
 	dataMaxLength = 20
@@ -139,7 +154,7 @@ var definitions = []definition{
 	{name: ChargingScheduleMaxPeriods, value: "100", readonly: true},
 	{name: ClockAlignedDataInterval, value: "0", check: number(0, day)},
 	{name: ConnectionTimeOut, value: "60", check: number(0, day)},
-	{name: "ConnectorPhaseRotation", value: "NotApplicable"},
+	{name: "ConnectorPhaseRotation", value: "Unknown", reboot: true, check: rotation},
 	{name: "ConnectorPhaseRotationMaxLength", value: "16", readonly: true},
 	{name: "ConnectorSwitch3to1PhaseSupported", value: "false", readonly: true},
 	{name: GetConfigurationMaxKeys, value: "100", readonly: true},
@@ -179,7 +194,7 @@ var definitions = []definition{
 	{name: "CertificateSignedMaxChainSize", value: "10000", readonly: true},
 	{name: CertificateStoreMaxLength, value: "20", readonly: true},
 	{name: CpoName},
-	{name: SecurityProfile, value: "0", reboot: true, check: number(0, 3)},
+	{name: SecurityProfile, value: "0", check: number(0, 3)},
 	{name: SupportedFileTransferProtocol, value: "HTTP,HTTPS", readonly: true},
 }
 

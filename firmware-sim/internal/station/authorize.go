@@ -136,17 +136,16 @@ func (s *Station) Tap(ctx context.Context, id int, tag string) error {
 	})
 }
 
-// likely is the connector that somebody with a card means: one that waits for
-// it, else one where something runs, else the first.
+// likely is the connector that somebody with a card means: one where a car waits
+// for it, else one where something runs, else a free one.
 func (s *Station) likely() *connector {
-	for _, c := range s.connectors {
-		if c.outlet.Car() != nil && s.running(c) == nil && !c.finished {
-			return c
-		}
-	}
-	for _, c := range s.connectors {
-		if s.running(c) != nil {
-			return c
+	for _, fits := range []func(*connector) bool{
+		func(c *connector) bool { return c.outlet.Car() != nil && s.running(c) == nil && !c.finished },
+		func(c *connector) bool { return s.running(c) != nil },
+		func(c *connector) bool { return c.outlet.Car() == nil && s.usable(c) == nil },
+	} {
+		if i := slices.IndexFunc(s.connectors, fits); i >= 0 {
+			return s.connectors[i]
 		}
 	}
 	return s.connectors[0]

@@ -25,7 +25,7 @@ func (s *Station) powerOn() {
 	if s.powered {
 		return
 	}
-	s.powered = true
+	s.powered, s.fresh = true, true
 	s.registration = ""
 	s.boardStatus = report{}
 	for _, c := range s.connectors {
@@ -161,7 +161,10 @@ func (s *Station) booted(answer ocpp16.Response, err error) {
 			c.reported = report{}
 		}
 		s.reportStatuses() // §4.9: every connector, before anything else
-		s.afterBoot()
+		if s.fresh {
+			s.fresh = false
+			s.afterBoot()
+		}
 	}
 }
 

@@ -108,7 +108,7 @@ func (s *Station) next() *call {
 	if len(s.state.Queue) > 0 && !time.Now().Before(s.retryAt) {
 		head = s.state.Queue[0]
 	}
-	if len(s.calls) > 0 && (head == nil || head.Offline || s.calls[0].order < head.Order) {
+	if len(s.calls) > 0 && (head == nil || head.Order <= s.backlog || s.calls[0].order < head.Order) {
 		c := s.calls[0]
 		s.calls = slices.Delete(s.calls, 0, 1)
 		return c

@@ -85,6 +85,7 @@ func (s *Station) dialed(number int, conn Conn, err error) {
 		return
 	}
 	s.link.conn = conn
+	s.backlog = s.order
 	s.schedulePing()
 	s.log.Info("connected")
 	if s.registration != ocpp16.RegistrationStatusAccepted {

@@ -2,6 +2,7 @@ package station
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -261,6 +262,9 @@ func (s *Station) changeAvailability(req *ocpp16.ChangeAvailabilityRequest) ocpp
 
 // changeConfiguration is §5.3, with what some keys set in motion.
 func (s *Station) changeConfiguration(req *ocpp16.ChangeConfigurationRequest) (ocpp16.Response, func()) {
+	if strings.EqualFold(req.Key, keys.SecurityProfile) && !s.mayUpgrade(req.Value) {
+		return &ocpp16.ChangeConfigurationResponse{Status: ocpp16.ConfigurationStatusRejected}, nil
+	}
 	status := s.keys.Change(req.Key, req.Value)
 	resp := &ocpp16.ChangeConfigurationResponse{Status: status}
 	if status != ocpp16.ConfigurationStatusAccepted && status != ocpp16.ConfigurationStatusRebootRequired {
@@ -282,8 +286,20 @@ func (s *Station) changeConfiguration(req *ocpp16.ChangeConfigurationRequest) (o
 		case strings.EqualFold(req.Key, keys.AuthorizationKey):
 			s.security("ReconfigurationOfSecurityParameters", "AuthorizationKey")
 			s.in("reconnect", 200*time.Millisecond, func() { s.reconnect("new password") })
+		case strings.EqualFold(req.Key, keys.SecurityProfile):
+			s.security("ReconfigurationOfSecurityParameters", "SecurityProfile "+req.Value)
+			s.in("reconnect", 200*time.Millisecond, func() { s.reconnect("new security profile") })
 		}
 	}
+}
+
+// mayUpgrade tells whether the security profile may be set (A05): never to a
+// lower one or the same, and to 1 with a password only. Profiles 2 and 3 need TLS:
+// the address of the central system is given from outside, so a charge point that
+// was started without it cannot go there.
+func (s *Station) mayUpgrade(value string) bool {
+	profile, err := strconv.Atoi(value)
+	return err == nil && profile == 1 && s.keys.Int(keys.SecurityProfile) < profile && len(s.password()) > 0
 }
 
 // ---- smart charging

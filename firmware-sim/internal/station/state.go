@@ -2,25 +2,11 @@ package station
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/schedule"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
-
-// Memory is the non-volatile memory of a charge point.
-type Memory interface {
-	// Load returns what was saved last, nil when nothing was.
-	Load() (*State, error)
-	// Save keeps s. It must not hold on to it.
-	Save(s *State) error
-}
 
 // State is what a charge point knows after a power loss.
 type State struct {
@@ -31,7 +17,7 @@ type State struct {
 	Transactions    map[int64]*Transaction `json:"transactions"`          // by local number, until their StopTransaction is settled
 	NextTransaction int64                  `json:"next_transaction"`
 	LastStarts      []int64                `json:"last_starts"` // Unix seconds of the newest StartTransactions, so that none is used twice
-	Queue           []*Message             `json:"queue"`       // oldest first
+	Queue           []*Message             `json:"-"`           // oldest first; a Memory keeps it apart
 	List            LocalList              `json:"list"`
 	Cache           map[string]CacheEntry  `json:"cache"` // by idTag in capitals
 	Profiles        schedule.Set           `json:"profiles"`
@@ -139,75 +125,4 @@ type SecurityEvent struct {
 	Time time.Time `json:"time"`
 	Type string    `json:"type"`
 	Info string    `json:"info,omitempty"`
-}
-
-// RAM is a Memory that lives as long as the process. The charge point's own
-// State survives simulated power losses; nothing survives the simulator.
-type RAM struct{}
-
-// Load returns nothing.
-func (RAM) Load() (*State, error) { return nil, nil }
-
-// Save does nothing.
-func (RAM) Save(*State) error { return nil }
-
-// File is a Memory in a file, replaced as a whole at every change.
-type File struct {
-	path string
-}
-
-// NewFile returns a Memory for a charge point in a folder, which is made when it
-// does not exist.
-func NewFile(dir, identity string) (*File, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("folder of the chargers' memories: %w", err)
-	}
-	return &File{path: filepath.Join(dir, fileName(identity)+".json")}, nil
-}
-
-// fileName keeps identities with slashes and dots inside the folder.
-func fileName(identity string) string {
-	var b strings.Builder
-	for _, c := range []byte(identity) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
-}
-
-// Load reads the file.
-func (f *File) Load() (*State, error) {
-	b, err := os.ReadFile(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("memory: %w", err)
-	}
-	s := new(State)
-	if err := json.Unmarshal(b, s); err != nil {
-		return nil, fmt.Errorf("memory %s: %w (remove the file to start with a new charge point)", f.path, err)
-	}
-	return s, nil
-}
-
-// Save writes the file anew. It is not synced: what it has to survive is the end
-// of this process, not that of the machine.
-func (f *File) Save(s *State) error {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("memory: %w", err)
-	}
-	next := f.path + ".new"
-	if err := os.WriteFile(next, b, 0o600); err != nil {
-		return fmt.Errorf("memory: %w", err)
-	}
-	if err := os.Rename(next, f.path); err != nil {
-		return fmt.Errorf("memory: %w", err)
-	}
-	return nil
 }

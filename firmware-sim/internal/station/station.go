@@ -109,9 +109,11 @@ type Station struct {
 
 	link         link
 	registration ocpp16.RegistrationStatus // empty before the first answer
+	fresh        bool                      // not accepted yet since the start
 	rejectedTill time.Time
 	calls        []*call // not transaction-related, waiting to be sent
 	order        uint64  // of the newest message
+	backlog      uint64  // order of the newest message when the connection came
 	pending      *call   // sent and not answered
 	retryAt      time.Time
 	timeouts     int // calls in a row that were not answered in time

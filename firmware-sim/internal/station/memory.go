@@ -1,0 +1,268 @@
+package station
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Memory is the non-volatile memory of a charge point.
+type Memory interface {
+	// Load returns what was saved last, nil when nothing was.
+	Load() (*State, error)
+	// Save keeps s. It must not change it; messages of the queue may be held on
+	// to, for their addresses.
+	Save(s *State) error
+}
+
+// RAM is a Memory that lives as long as the process. The charge point's own
+// State survives simulated power losses; nothing survives the simulator.
+type RAM struct{}
+
+// Load returns nothing.
+func (RAM) Load() (*State, error) { return nil, nil }
+
+// Save does nothing.
+func (RAM) Save(*State) error { return nil }
+
+// File is a Memory in two files: NAME.json holds everything but the queue and is
+// replaced as a whole at every change; the queue, which may be long, is a journal
+// beside it, NAME.queue-N. The first file tells which journal and how much of it
+// counts, so that the two always fit each other.
+//
+// Nothing is synced: what a memory has to survive is the end of this process,
+// not that of the machine.
+type File struct {
+	path    string
+	journal int    // number of the journal
+	bytes   int64  // of the journal that count
+	lines   int    // in it
+	kept    []kept // the queue as the journal has it
+}
+
+// kept is a message as it stands in the journal.
+type kept struct {
+	message            *Message
+	attempts, failures int
+}
+
+// compactAfter is how many lines a journal may have before it is written anew.
+const compactAfter = 2000
+
+// record is a line of the journal: a message that came, or new numbers of one, or
+// one that went.
+type record struct {
+	Add    *Message `json:"add,omitempty"`
+	Update *Message `json:"update,omitempty"` // without its payload
+	Remove string   `json:"remove,omitempty"`
+}
+
+// saved is the first file.
+type saved struct {
+	Journal int    `json:"journal"`
+	Bytes   int64  `json:"bytes"`
+	State   *State `json:"state"`
+}
+
+// NewFile returns a Memory for a charge point in a folder, which is made when it
+// does not exist.
+func NewFile(dir, identity string) (*File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("folder of the chargers' memories: %w", err)
+	}
+	return &File{path: filepath.Join(dir, fileName(identity))}, nil
+}
+
+// fileName keeps identities with slashes and dots inside the folder.
+func fileName(identity string) string {
+	var b strings.Builder
+	for _, c := range []byte(identity) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+func (f *File) statePath() string { return f.path + ".json" }
+
+func (f *File) journalPath(n int) string { return fmt.Sprintf("%s.queue-%d", f.path, n) }
+
+// Load reads both files.
+func (f *File) Load() (*State, error) {
+	b, err := os.ReadFile(f.statePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memory: %w", err)
+	}
+	var s saved
+	if err := json.Unmarshal(b, &s); err != nil || s.State == nil {
+		return nil, fmt.Errorf("memory %s cannot be read: %w (remove it to start with a new charge point)", f.statePath(), err)
+	}
+	f.journal, f.bytes = s.Journal, s.Bytes
+	if err := f.loadQueue(s.State); err != nil {
+		return nil, err
+	}
+	return s.State, nil
+}
+
+func (f *File) loadQueue(s *State) error {
+	b, err := os.ReadFile(f.journalPath(f.journal))
+	if err != nil && (f.bytes > 0 || !errors.Is(err, fs.ErrNotExist)) {
+		return fmt.Errorf("memory: %w", err)
+	}
+	if int64(len(b)) < f.bytes {
+		return fmt.Errorf("memory: %s has %d bytes, expected at least %d", f.journalPath(f.journal), len(b), f.bytes)
+	}
+	byID := map[string]*Message{}
+	var order []*Message
+	for line := range bytes.Lines(b[:f.bytes]) {
+		var r record
+		if err := json.Unmarshal(line, &r); err != nil {
+			return fmt.Errorf("memory: %s, line %d: %w", f.journalPath(f.journal), f.lines+1, err)
+		}
+		f.lines++
+		switch {
+		case r.Add != nil:
+			byID[r.Add.ID] = r.Add
+			order = append(order, r.Add)
+		case r.Update != nil && byID[r.Update.ID] != nil:
+			m := byID[r.Update.ID]
+			m.Attempts, m.Failures, m.FirstSent = r.Update.Attempts, r.Update.Failures, r.Update.FirstSent
+		case r.Remove != "":
+			delete(byID, r.Remove)
+		}
+	}
+	for _, m := range order {
+		if byID[m.ID] == m {
+			s.Queue = append(s.Queue, m)
+			f.kept = append(f.kept, kept{m, m.Attempts, m.Failures})
+		}
+	}
+	return nil
+}
+
+// Save brings the files up to date.
+func (f *File) Save(s *State) error {
+	if err := f.saveQueue(s.Queue); err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	b, err := json.Marshal(saved{Journal: f.journal, Bytes: f.bytes, State: s})
+	if err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	if err := replace(f.statePath(), b); err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	return nil
+}
+
+// replace writes a file so that there is always a whole one.
+func replace(path string, content []byte) error {
+	next := path + ".new"
+	if err := os.WriteFile(next, content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
+}
+
+// saveQueue adds to the journal what changed since the last time.
+func (f *File) saveQueue(queue []*Message) error {
+	if f.lines > compactAfter && f.lines > 4*len(queue) {
+		return f.compact(queue)
+	}
+	records := f.changes(queue)
+	if len(records) == 0 {
+		return nil
+	}
+	b, err := encodeRecords(records)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(f.journalPath(f.journal), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(b, f.bytes) // over what a process before left unfinished
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	f.bytes += int64(len(b))
+	f.lines += len(records)
+	f.remember(queue)
+	return nil
+}
+
+// changes compares the queue with the journal. Both have the same order, and
+// what is new is at the end.
+func (f *File) changes(queue []*Message) []record {
+	var records []record
+	i := 0
+	for _, k := range f.kept {
+		if i >= len(queue) || queue[i] != k.message {
+			records = append(records, record{Remove: k.message.ID})
+			continue
+		}
+		if m := queue[i]; m.Attempts != k.attempts || m.Failures != k.failures {
+			update := *m
+			update.Payload = nil
+			records = append(records, record{Update: &update})
+		}
+		i++
+	}
+	for _, m := range queue[i:] {
+		records = append(records, record{Add: m})
+	}
+	return records
+}
+
+func encodeRecords(records []record) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	for _, r := range records {
+		if err := encoder.Encode(r); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
+}
+
+func (f *File) remember(queue []*Message) {
+	f.kept = f.kept[:0]
+	for _, m := range queue {
+		f.kept = append(f.kept, kept{m, m.Attempts, m.Failures})
+	}
+}
+
+// compact begins a new journal that holds the queue and nothing else. The old one
+// goes once nothing points to it, at the next change.
+func (f *File) compact(queue []*Message) error {
+	records := make([]record, len(queue))
+	for i, m := range queue {
+		records[i] = record{Add: m}
+	}
+	b, err := encodeRecords(records)
+	if err != nil {
+		return err
+	}
+	if err := replace(f.journalPath(f.journal+1), b); err != nil {
+		return err
+	}
+	if err := os.Remove(f.journalPath(f.journal - 1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f.journal++
+	f.bytes, f.lines = int64(len(b)), len(records)
+	f.remember(queue)
+	return nil
+}
