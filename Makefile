@@ -17,7 +17,7 @@ SHIP := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X main
 # What is tested: the race detector and the seams (failpoints, clocks, full
 # disks), for vet, linters, unit tests and the binaries of the end-to-end
 # tests alike, so that all of them share one compilation.
-TEST_FLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false -race -tags=seams)
+TEST_FLAGS := $(strip $(filter-out -buildvcs=false,$(shell go env GOFLAGS)) -buildvcs=false -race -tags=seams)
 
 FUZZTIME ?= 1m
 SOAKTIME ?= 30m
