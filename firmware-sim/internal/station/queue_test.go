@@ -3,10 +3,8 @@ package station_test
 import (
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
@@ -204,14 +202,7 @@ func TestBacklogDoesNotDelayCards(t *testing.T) {
 
 // A full queue forgets readings, never starts and stops.
 func TestQueueIsBounded(t *testing.T) {
-	memory, err := station.NewFile(t.TempDir(), "CP-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, remembers(memory), keys("MeterValueSampleInterval", "1", "AllowOfflineTxForUnknownId", "true"))
-		w.start()
-		w.pass(5 * time.Second)
+	live(t, func(w *world) {
 		w.unplugCable(true)
 		for range 3 {
 			w.charge(1, "A")
@@ -236,6 +227,5 @@ func TestQueueIsBounded(t *testing.T) {
 				last = at
 			}
 		}
-		w.end()
-	})
+	}, keys("MeterValueSampleInterval", "1", "AllowOfflineTxForUnknownId", "true"))
 }
