@@ -181,7 +181,7 @@ func serverConfig(cfg config.Config) ocpp.Config {
 	}
 	for _, s := range cfg.Stations {
 		station := ocpp.Station{
-			Identity: s.Identity, AssumeProtocol: s.AssumeProtocol, Timeout: s.Timeout, NoPing: s.Ping != nil && !*s.Ping,
+			AssumeProtocol: s.AssumeProtocol, Timeout: s.Timeout, NoPing: s.Ping != nil && !*s.Ping,
 			MinimumA: s.MinimumA,
 		}
 		for _, k := range s.Connectors {
@@ -233,6 +233,10 @@ func (g *gateway) serve(ctx context.Context) error {
 	group.Go(func() error { return g.outbox.Run(lowCtx) })
 	group.Go(func() error {
 		return g.clock.Run(lowCtx, func(ctx context.Context, c event.GatewayClock) error { return g.record(ctx, &c) })
+	})
+	group.Go(func() error {
+		tune(lowCtx)
+		return nil
 	})
 	group.Go(func() error {
 		if g.server.Address(failed) != nil {
