@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,9 +36,8 @@ type Conversation struct {
 	ws      *websocket.Conn
 	station *site.Station
 	id      event.StationID
-	config  Station
+	config  *Station // not changed
 	info    site.ConnectionInfo
-	log     *slog.Logger
 
 	// Of the station's goroutine.
 	peer       Peer
@@ -52,23 +52,26 @@ type Conversation struct {
 	done     chan struct{} // closed when the connection ends
 	timers   [2]*time.Timer
 
-	writing sync.Mutex // held over one write, which has a deadline; nothing else is done under it
+	writing    sync.Mutex // held over one write, which has a deadline; nothing else is done under it
+	writeUntil time.Time  // the deadline of writes; guarded by writing
 
 	mu      sync.Mutex // guards what follows
 	isReady bool
 	ended   bool
 	code    int // why it ended: the WebSocket close code
 	reason  string
-	busy    bool            // a CALL of ours is under way
-	turns   []chan struct{} // of those who wait to send the next one, first come first served
-	pending *pending        // the CALL under way
-	missed  int             // CALLs in a row that were not answered in time
-	late    [4]string       // ids of those that timed out last
-	lateAt  int
+	busy    bool                // a CALL of ours is under way
+	turns   []chan struct{}     // of those who wait to send the next one, first come first served
+	pending *pending            // the CALL under way
+	missed  int                 // CALLs in a row that were not answered in time
+	late    []string            // ids of those that timed out last, at most keepLate
 	told    map[string]struct{} // deviations that were logged
 	warned  int                 // warnings about what it sent since warnedAt
 	warnAt  time.Time
 }
+
+// keepLate is how many calls without an answer are remembered.
+const keepLate = 4
 
 // pending is a CALL of ours that waits for its answer.
 type pending struct {
@@ -114,14 +117,17 @@ func (c *Conversation) Station() *site.Station { return c.station }
 // Identity returns the name of the station.
 func (c *Conversation) Identity() event.StationID { return c.id }
 
-// Config returns what is configured for the station.
-func (c *Conversation) Config() Station { return c.config }
+// Config returns what is configured for the station, not to be changed.
+func (c *Conversation) Config() *Station { return c.config }
 
 // Heartbeat is the period that the station is told at its boot.
 func (c *Conversation) Heartbeat() time.Duration { return c.server.cfg.Heartbeat }
 
-// Log returns the conversation's logger.
-func (c *Conversation) Log() *slog.Logger { return c.log }
+// Log returns the conversation's logger. It is made when it is needed: most
+// connections have nothing to say.
+func (c *Conversation) Log() *slog.Logger {
+	return c.server.log.With("station", string(c.id))
+}
 
 // Now is the gateway's clock.
 func (c *Conversation) Now() time.Time { return c.server.clock.Stamp().Time }
@@ -151,13 +157,13 @@ func (c *Conversation) farewell(code int, reason string) {
 	frame := websocket.FormatCloseMessage(code, cut(reason, 123)) // RFC 6455 §5.5
 	err := c.ws.WriteControl(websocket.CloseMessage, frame, time.Now().Add(closeWait))
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
-		c.log.Debug("close frame not sent", "err", err)
+		c.Log().Debug("close frame not sent", "err", err)
 	}
 }
 
 func (c *Conversation) drop() {
 	if err := c.ws.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		c.log.Debug("close socket", "err", err)
+		c.Log().Debug("close socket", "err", err)
 	}
 }
 
@@ -220,13 +226,13 @@ func (c *Conversation) join() {
 	peer := c.server.dialects[c.info.Protocol].Converse(c)
 	connection, err := c.station.Connected(peer, c.info)
 	if err != nil {
-		c.log.Error("connection not kept, closing it", "err", err)
+		c.Log().Error("connection not kept, closing it", "err", err)
 		c.hangUp(websocket.CloseTryAgainLater, "try again later")
 		return
 	}
 	c.peer, c.connection, c.joined = peer, connection, true
 	peer.Joined(connection)
-	c.log.Info("station connected", "remote", c.info.Remote, "protocol", c.info.Protocol, "security_profile", c.info.SecurityProfile)
+	c.Log().Info("station connected", "remote", c.info.Remote, "protocol", c.info.Protocol, "security_profile", c.info.SecurityProfile)
 }
 
 // part tells the site that the connection is over, on the station's goroutine.
@@ -242,9 +248,9 @@ func (c *Conversation) part(code int, reason string) {
 	code, reason = c.code, c.reason
 	c.mu.Unlock()
 	if err := c.station.Disconnected(c.connection, code, reason); err != nil {
-		c.log.Error("end of a connection not kept", "err", err)
+		c.Log().Error("end of a connection not kept", "err", err)
 	}
-	c.log.Info("station disconnected", "code", code, "reason", reason)
+	c.Log().Info("station disconnected", "code", code, "reason", reason)
 }
 
 // inbound is a frame on its way to the station's goroutine.
@@ -338,7 +344,7 @@ func (c *Conversation) pinged(data string) error {
 	c.alive(time.Now())
 	err := c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(closeWait))
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
-		c.log.Debug("pong not sent", "err", err)
+		c.Log().Debug("pong not sent", "err", err)
 	}
 	return nil
 }
@@ -361,7 +367,7 @@ func (c *Conversation) alive(now time.Time) {
 
 func (c *Conversation) deadline(t time.Time) {
 	if err := c.ws.SetReadDeadline(t); err != nil {
-		c.log.Debug("read deadline not set", "err", err)
+		c.Log().Debug("read deadline not set", "err", err)
 	}
 }
 
@@ -379,7 +385,7 @@ func (c *Conversation) why(err error) (code int, reason string) {
 	switch {
 	case errors.Is(err, websocket.ErrReadLimit):
 		reason = fmt.Sprintf("frame larger than %d bytes", c.server.cfg.FrameLimit)
-		c.log.Warn("frame over the limit, closing the connection", "limit", c.server.cfg.FrameLimit)
+		c.Log().Warn("frame over the limit, closing the connection", "limit", c.server.cfg.FrameLimit)
 		c.Deviated("frame_too_large", "", reason)
 		c.keep(site.DataReport{Reason: reason})
 		c.swallow()
@@ -496,7 +502,7 @@ func (c *Conversation) handle(in *inbound) {
 	}
 	if errors.Is(err, site.ErrNotKept) {
 		// Unanswered, a station discards after its attempts; offline, it queues.
-		c.log.Error("message not kept, closing the connection", "action", action, "err", err)
+		c.Log().Error("message not kept, closing the connection", "action", action, "err", err)
 		c.server.metrics.notKept.Inc()
 		now := time.Now()
 		c.server.notKept.Store(&now)
@@ -511,7 +517,7 @@ func (c *Conversation) handle(in *inbound) {
 	} else {
 		refusal := new(CallError)
 		if !errors.As(err, &refusal) {
-			c.log.Error("message not handled", "action", action, "err", err)
+			c.Log().Error("message not handled", "action", action, "err", err)
 			refusal.Code = ocppj.InternalError
 		}
 		code := refusal.Code.For(c.info.Protocol)
@@ -531,6 +537,10 @@ func (c *Conversation) open() {
 	c.mu.Lock()
 	was := c.isReady
 	c.isReady = true
+	if t := c.timers[1]; t != nil {
+		t.Stop()
+		c.timers[1] = nil
+	}
 	c.mu.Unlock()
 	if !was {
 		close(c.ready)
@@ -540,8 +550,13 @@ func (c *Conversation) open() {
 // write sends one frame. A station that does not take it within WriteWait is
 // hung up on: nobody else waits for it.
 func (c *Conversation) write(frame []byte) error {
+	wait := c.server.cfg.WriteWait
 	c.writing.Lock()
-	err := c.ws.SetWriteDeadline(time.Now().Add(c.server.cfg.WriteWait))
+	var err error
+	if now := time.Now(); c.writeUntil.Sub(now) < wait { // a timer moved with every frame costs much of the frame
+		c.writeUntil = now.Add(wait + wait/4)
+		err = c.ws.SetWriteDeadline(c.writeUntil)
+	}
 	if err == nil {
 		err = c.ws.WriteMessage(websocket.TextMessage, frame)
 	}
@@ -554,7 +569,7 @@ func (c *Conversation) write(frame []byte) error {
 		reason = fmt.Sprintf("does not read: a frame was not taken within %v", c.server.cfg.WriteWait)
 	}
 	if c.end(websocket.CloseAbnormalClosure, reason) {
-		c.log.Warn("frame not sent, closing the connection", "err", err)
+		c.Log().Warn("frame not sent, closing the connection", "err", err)
 	}
 	c.drop()
 	return err
@@ -647,8 +662,10 @@ func (c *Conversation) next() {
 func (c *Conversation) miss(p *pending, action string) ([]byte, error) {
 	c.mu.Lock()
 	c.pending = nil
-	c.late[c.lateAt%len(c.late)] = p.id
-	c.lateAt++
+	if len(c.late) == keepLate {
+		c.late = c.late[:copy(c.late, c.late[1:])]
+	}
+	c.late = append(c.late, p.id)
 	c.missed++
 	missed := c.missed
 	c.mu.Unlock()
@@ -658,7 +675,7 @@ func (c *Conversation) miss(p *pending, action string) ([]byte, error) {
 	default:
 	}
 	c.server.metrics.timeouts.Inc()
-	c.log.Warn("no answer in time", "action", action, "id", p.id, "timeout", c.timeout().String())
+	c.Log().Warn("no answer in time", "action", action, "id", p.id, "timeout", c.timeout().String())
 	if missed >= c.server.cfg.TimeoutsToClose {
 		c.hangUp(websocket.CloseGoingAway, fmt.Sprintf("no answer to %d calls in a row", missed))
 	}
@@ -676,10 +693,7 @@ func (c *Conversation) answered(id string, a answer) {
 		p.answer <- a
 		return
 	}
-	late := false
-	for _, missed := range c.late {
-		late = late || missed != "" && missed == id
-	}
+	late := slices.Contains(c.late, id)
 	if late {
 		c.missed = 0 // slow, not dumb
 	}
@@ -699,7 +713,7 @@ func (c *Conversation) ping() {
 	err := c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(closeWait))
 	if err != nil {
 		// A write that blocks has a deadline of its own; a dead socket ends the reader.
-		c.log.Debug("ping not sent", "err", err)
+		c.Log().Debug("ping not sent", "err", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -740,7 +754,7 @@ func (c *Conversation) Deviated(kind, path, text string) {
 	if !told {
 		level = slog.LevelInfo
 	}
-	c.log.Log(context.Background(), level, "deviation", "kind", kind, "path", path, "text", text)
+	c.Log().Log(context.Background(), level, "deviation", "kind", kind, "path", path, "text", text)
 }
 
 // Warn logs something wrong about what the station sent. One that does nothing
@@ -759,7 +773,7 @@ func (c *Conversation) Warn(message string, args ...any) {
 		level = slog.LevelDebug
 	}
 	c.mu.Unlock()
-	c.log.Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' are constant
+	c.Log().Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' are constant
 }
 
 // DeviatedIn counts the departures of a payload of action.
@@ -777,11 +791,11 @@ func (c *Conversation) keep(d site.DataReport) {
 			return
 		}
 		if err := c.station.Data(d); err != nil {
-			c.log.Error("data not kept", "err", err)
+			c.Log().Error("data not kept", "err", err)
 		}
 	})
 	if err != nil {
-		c.log.Debug("data not kept", "err", err)
+		c.Log().Debug("data not kept", "err", err)
 	}
 }
 

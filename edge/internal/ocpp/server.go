@@ -19,6 +19,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
@@ -46,7 +47,6 @@ type Config struct {
 
 // Station is what is configured for one station.
 type Station struct {
-	Identity       event.StationID
 	AssumeProtocol string
 	Timeout        time.Duration // of its answers; 0: Config.Timeout
 	NoPing         bool
@@ -104,6 +104,7 @@ type Server struct {
 	site      *site.Site
 	clock     Clock
 	dialects  map[string]Dialect
+	stations  map[event.StationID]*Station // of cfg
 	log       *slog.Logger
 	metrics   *metrics
 	passwords *passwords
@@ -135,11 +136,12 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 	srv := &Server{
 		cfg: cfg, site: s, clock: clock, log: log,
 		dialects:  map[string]Dialect{},
+		stations:  map[event.StationID]*Station{},
 		metrics:   newMetrics(),
 		passwords: p,
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: cfg.WriteWait,
-			ReadBufferSize:   1 << 10, // most messages fit; larger ones are read around it
+			ReadBufferSize:   512, // most messages fit; larger ones are read around it
 			WriteBufferSize:  1 << 10,
 			WriteBufferPool:  &sync.Pool{},
 			CheckOrigin:      func(*http.Request) bool { return true }, // stations send odd ones
@@ -150,6 +152,9 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 		open:   map[event.StationID]*Conversation{},
 		bound:  make(chan struct{}),
 		turned: map[string]time.Time{},
+	}
+	for id, station := range cfg.Stations {
+		srv.stations[id] = &station
 	}
 	for _, d := range dialects {
 		srv.dialects[d.Protocol()] = d
@@ -299,15 +304,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	config := s.cfg.Stations[id]
-	config.Identity = id
-	s.upgrade(w, r, config, profile)
+	config := s.stations[id]
+	if config == nil {
+		config = nothing
+	}
+	s.upgrade(w, r, id, config, profile)
 }
 
+// nothing is configured for most stations.
+var nothing = &Station{}
+
 // upgrade completes the handshake and starts the conversation.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, config Station, profile int) {
-	log := s.log.With("station", string(config.Identity))
-	if len([]rune(string(config.Identity))) > longIdentity {
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, id event.StationID, config *Station, profile int) {
+	log := s.log.With("station", string(id))
+	if utf8.RuneCountInString(string(id)) > longIdentity {
 		log.Warn("identity longer than 48 characters, which other systems may refuse")
 	}
 	names := offered(r.Header)
@@ -318,7 +328,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, config Station,
 			protocol = s.cfg.AssumeProtocol
 		}
 		if protocol != "" {
-			s.metrics.deviated(config.Identity, "no_subprotocol")
+			s.metrics.deviated(id, "no_subprotocol")
 		}
 	}
 	header := http.Header{}
@@ -334,7 +344,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, config Station,
 	if _, ok := s.dialects[protocol]; !ok {
 		// OCPP-J 1.6 §3.1.2: complete the handshake without the header, then close.
 		s.metrics.handshake("protocol")
-		if s.first(string(config.Identity) + " protocol") {
+		if s.first(string(id) + " protocol") {
 			log.Warn("no common subprotocol, closing: where the station names none, assume_protocol helps", "offered", names)
 		}
 		frame := websocket.FormatCloseMessage(websocket.CloseProtocolError, "no common subprotocol, expected "+s.spoken())
@@ -347,8 +357,8 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, config Station,
 		return
 	}
 	c := &Conversation{
-		server: s, ws: ws, id: config.Identity, config: config, log: log,
-		station: s.site.Station(config.Identity),
+		server: s, ws: ws, id: id, config: config,
+		station: s.site.Station(id),
 		info:    site.ConnectionInfo{Protocol: protocol, Remote: r.RemoteAddr, SecurityProfile: profile},
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),
@@ -398,7 +408,7 @@ func (s *Server) enter(c *Conversation) bool {
 		s.metrics.connections.Inc()
 		return true
 	}
-	before.log.Info("a newer connection takes over", "remote", before.info.Remote, "newer", c.info.Remote)
+	before.Log().Info("a newer connection takes over", "remote", before.info.Remote, "newer", c.info.Remote)
 	before.hangUp(websocket.CloseNormalClosure, "a newer connection took over")
 	return true
 }

@@ -24,6 +24,7 @@ type peer struct {
 	st         *site.Station
 	connectors []ocpp.Connector // that are not EVSE n, connector 1
 	accepted   bool             // a known station that comes without a boot is
+	booted     bool             // a boot came over this connection
 	running    map[int]int64    // transactions seen on this connection, by EVSE
 	model      atomic.Pointer[model]
 }
@@ -355,6 +356,7 @@ func (p *peer) bootNotification(b, payload []byte) ([]byte, error) {
 		return b, err
 	}
 	p.model.Store(p.dialect.model("model " + m.ChargePointVendor + "\x00" + m.ChargePointModel + "\x00" + m.FirmwareVersion))
+	p.booted = true
 	p.accepted = registration.Status == "accepted"
 	p.c.Log().Info("station booted", "vendor", m.ChargePointVendor, "model", m.ChargePointModel,
 		"firmware", m.FirmwareVersion, "registration", registration.Status)

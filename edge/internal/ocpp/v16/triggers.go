@@ -52,12 +52,17 @@ func (j *job) triggerExtended(word ocpp16.ExtendedMessageTrigger) (site.Outcome,
 	return judge(string(answer.Status), event.StateAccepted), nil
 }
 
-// Refresh implements site.Device: it asks for a boot and for the status of every
-// connector. Charge points that cannot be asked are left alone.
+// Refresh implements site.Device: it asks for a boot, if none came over this
+// connection, and for the status of every connector. Charge points that cannot be
+// asked are left alone.
 func (p *peer) Refresh() {
 	j := &job{peer: p, delivered: true}
+	words := []ocpp16.MessageTrigger{ocpp16.MessageTriggerBootNotification, ocpp16.MessageTriggerStatusNotification}
+	if p.booted {
+		words = words[1:]
+	}
 	p.c.Go(func() {
-		for _, word := range []ocpp16.MessageTrigger{ocpp16.MessageTriggerBootNotification, ocpp16.MessageTriggerStatusNotification} {
+		for _, word := range words {
 			var answer ocpp16.TriggerMessageResponse
 			if err := j.call(&ocpp16.TriggerMessageRequest{RequestedMessage: word}, &answer); err != nil {
 				p.c.Log().Info("charge point cannot be asked for its state", "message", string(word), "err", err)
