@@ -297,13 +297,15 @@ func testDeadLetters(t *testing.T, fresh func(t testing.TB) Opener) {
 	t.Run("bounded", func(t *testing.T) {
 		store, g := start(t, fresh)
 		for range 1100 {
-			must(t, store.DeadLetter(t.Context(), fleet.DeadLetter{Gateway: g.ID, Topic: "t", Reason: "r", Payload: []byte("x"), Received: began}))
+			g.Say(At("CP-1", 1), began, &event.StationStatus{Status: ""})
 		}
+		g.Deliver(t, store)
+		must(t, store.DeadLetter(t.Context(), fleet.DeadLetter{Gateway: g.ID, Topic: "t", Reason: "newest", Payload: []byte("x"), Received: began}))
 		letters := everything(t, func(p fleet.Page) (fleet.List[fleet.DeadLetter], error) {
 			return store.DeadLetters(t.Context(), all, p)
 		})
-		if len(letters) != 1000 {
-			t.Errorf("%d are kept, want 1000", len(letters))
+		if len(letters) != 1000 || letters[0].Reason != "newest" || string(letters[0].Payload) != "x" || !letters[0].Received.Equal(began) {
+			t.Errorf("%d are kept, the first %+v; want 1000 and the newest", len(letters), letters[0])
 		}
 		isNotFound(t, store.DeadLetter(t.Context(), fleet.DeadLetter{Gateway: "gw-9"}))
 	})

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -17,7 +18,15 @@ import (
 // database closed and opened and projections made anew in between. Whatever
 // happens, every event is applied once and in order, and what the projections
 // show is what they show of the same stories delivered as they should be.
+//
+// A story takes two databases and many commits, so that a few dozen must do
+// unless -rapid.checks asks for more.
 func testModel(t *testing.T, fresh func(t testing.TB) Opener) {
+	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
+		if err := f.Value.Set("30"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		opener := fresh(t)
 		m := &model{t: t, rt: rt, opener: opener, store: opener(), positions: map[string]int{}}
