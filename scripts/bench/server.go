@@ -59,7 +59,7 @@ func startReference(bin string) (*server, error) {
 		return nil, err
 	}
 	s := &server{url: fmt.Sprintf("ws://127.0.0.1:%d/ocpp", ports[0])}
-	return s, s.start(ports[0], filepath.Join(bin, "ref", "reference"), "-listen", "127.0.0.1:"+strconv.Itoa(ports[0]))
+	return s, s.start(ports[0], filepath.Join(bin, "ref", "reference"), "-listen", ":"+strconv.Itoa(ports[0]))
 }
 
 func (s *server) start(port int, path string, args ...string) error {

@@ -104,7 +104,6 @@ type message struct {
 	qos    int
 	retain bool
 	up     bool
-	text   string
 	value  any
 }
 

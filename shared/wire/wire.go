@@ -260,6 +260,16 @@ func TokenSection(value string) string {
 // IsTokenSection tells whether a section holds tokens.
 func IsTokenSection(section string) bool { return strings.HasPrefix(section, sectionTokenPrefix) }
 
+// noTokens is the revision of a tokens section without a token.
+var noTokens = Revision([]byte(`{"tokens":[]}`))
+
+// InForce tells whether a gateway that reports the revision has for a section
+// needs nothing to be at revision want. A tokens section that it never got is
+// one without a token.
+func InForce(section, has, want string) bool {
+	return has == want || has == "" && want == noTokens && IsTokenSection(section)
+}
+
 // Tokens is the content of a tokens section.
 type Tokens struct {
 	Tokens []TokenEntry `json:"tokens"`

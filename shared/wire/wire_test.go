@@ -55,6 +55,31 @@ func TestTokenSection(t *testing.T) {
 	}
 }
 
+func TestInForce(t *testing.T) {
+	none := wire.Revision([]byte(`{"tokens":[]}`))
+	for _, tt := range []struct {
+		section, has, want string
+		inForce            bool
+	}{
+		{"tokens-00", none, none, true},
+		{"tokens-00", "", none, true},
+		{"tokens-00", "other", none, false},
+		{"tokens-00", none, "other", false},
+		{"tokens-00", "", "other", false},
+		{"site", "", none, false},
+		{"site", "other", "other", true},
+	} {
+		if got := wire.InForce(tt.section, tt.has, tt.want); got != tt.inForce {
+			t.Errorf("%s has %q, wants %q: in force is %v", tt.section, tt.has, tt.want, got)
+		}
+	}
+	// The empty section is encoded by the types as the constant says.
+	b, err := json.Marshal(wire.Tokens{Tokens: []wire.TokenEntry{}})
+	if err != nil || wire.Revision(b) != none {
+		t.Errorf("an empty section is %s", b)
+	}
+}
+
 func TestPack(t *testing.T) {
 	for _, plain := range [][]byte{nil, []byte("[]"), bytes.Repeat([]byte("charging "), 20_000), []byte(strings.Repeat("x", 600))} {
 		packed := wire.Pack(plain)

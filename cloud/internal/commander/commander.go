@@ -196,6 +196,12 @@ func (c *Commander) Status(g event.GatewayID, s wire.Status) {
 	defer c.mu.Unlock()
 	p := c.peer(g)
 	if s.Online {
+		if !p.online {
+			// It may stay connected over a restart of the manager and say no hello:
+			// this word is the only sign that it can be told something.
+			p.check = c.now()
+			c.nudge()
+		}
 		p.online, p.connection = true, s.Connection
 		return
 	}

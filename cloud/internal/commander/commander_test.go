@@ -607,3 +607,28 @@ func TestAsk(t *testing.T) {
 		})
 	}
 }
+
+// A manager that starts anew may meet a gateway that stays connected and says no
+// hello: its status alone must bring it what was queued before.
+func TestRestartBesideConnectedGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard()
+		y.commands["c1"] = &fleet.Command{
+			Command: event.Command{ID: "c1", Type: event.CommandUnlock, Station: "CP1", Expires: time.Now().Add(5 * time.Minute)},
+			Gateway: "gw-1", Tenant: "t", Status: event.StateQueued,
+		}
+		c := commander.New(y, y, y, slog.New(slog.DiscardHandler), time.Now)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- c.Run(ctx) }()
+		synctest.Wait()
+		expect(t, y) // nobody is known to be there
+		c.Status("gw-1", wire.Status{Online: true, Boot: "b", Connection: "c"})
+		synctest.Wait()
+		expect(t, y, "gw-1 cmd c1")
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -152,7 +152,7 @@ func (c *Commander) sendOwed(ctx context.Context, g event.GatewayID, has map[str
 	}
 	sent := 0
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if has[name] == all[name].revision {
+		if wire.InForce(name, has[name], all[name].revision) {
 			continue
 		}
 		packed, err := packSection(name, all[name])

@@ -114,7 +114,7 @@ func (s *Store) Wanted(announced map[string]string) []string {
 	defer s.mu.Unlock()
 	var out []string
 	for section, revision := range announced {
-		if s.inForce[section] != revision && s.refused[section] != revision {
+		if !wire.InForce(section, s.inForce[section], revision) && s.refused[section] != revision {
 			out = append(out, section)
 		}
 	}

@@ -98,10 +98,6 @@ type (
 			Text  string `json:"text"`
 		} `json:"alarms"`
 	}
-	deadLetter struct {
-		Reason string `json:"reason"`
-		Topic  string `json:"topic"`
-	}
 )
 
 // client asks one manager.

@@ -66,7 +66,7 @@ func TestDiskFull(t *testing.T) {
 	h.settled(ledger)
 	h.compare(ledger)
 	alarms := h.events("chargeyard.gateway.alarm")
-	if len(alarms) == 0 || !strings.Contains(fmt.Sprintf("%s", alarms[0].Data), "disk") {
+	if len(alarms) == 0 || !strings.Contains(string(alarms[0].Data), "disk") {
 		t.Errorf("no alarm tells of the full disk: %+v", alarms)
 	}
 }

@@ -189,7 +189,7 @@ func (h *house) compare(ledger []line) counts {
 			c.starts++
 			var found []session
 			for _, s := range held[key(l.Station, m.Connector, m.IDTag, m.MeterStart)] {
-				if near(s.Started, m.Timestamp) {
+				if near(s, s.Started, m.Timestamp) {
 					found = append(found, s)
 				}
 			}
@@ -218,7 +218,7 @@ func (h *house) compare(ledger []line) counts {
 				t.Errorf("transaction %d on %s stopped at %d Wh; the session is %s at %s", m.TransactionID, l.Station, m.MeterStop, s.Status, wh(s.MeterStopWh))
 			case s.MeterStartWh == nil || s.EnergyWh == nil || *s.EnergyWh != m.MeterStop-*s.MeterStartWh:
 				t.Errorf("transaction %d on %s: energy is %s, registers say %s to %d", m.TransactionID, l.Station, wh(s.EnergyWh), wh(s.MeterStartWh), m.MeterStop)
-			case !near(s.Ended, m.Timestamp):
+			case !near(s, s.Ended, m.Timestamp):
 				t.Errorf("transaction %d on %s ended at %s, the session says %s", m.TransactionID, l.Station, m.Timestamp, s.Ended)
 			}
 			accounted[s.ID] = true
@@ -235,9 +235,15 @@ func (h *house) compare(ledger []line) counts {
 	return c
 }
 
-// near allows for what a gateway's clock is off before the manager tells it the
-// time: then its own, mended time stands, and not the charger's.
-func near(a, b time.Time) bool { return a.Sub(b).Abs() < time.Second }
+// near tells whether a session's time is what the charger said. Where it says
+// itself that the charger's clock was not used, because the gateway had no time
+// to hold it against yet, the time is that of the arrival: later by the outage.
+func near(s session, held, said time.Time) bool {
+	if slices.Contains(s.Flags, "clock") || slices.Contains(s.Flags, "offline") {
+		return held.Sub(said).Abs() < 2*time.Minute
+	}
+	return held.Sub(said).Abs() < time.Second
+}
 
 // unconfirmedStart tells whether a charger made the start of s without ever
 // hearing the answer: the session is right, and there is only no confirmation.
