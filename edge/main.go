@@ -25,7 +25,7 @@ var version = "unknown"
 
 // built is a moment before which no binary of this version ran: the clock of a
 // box that has none begins there. It is moved with each release.
-const built = "2026-11-22T00:00:00Z"
+const built = "2026-11-01T00:00:00Z"
 
 const usage = `chargeyard-edge is the gateway of a charging site.
 

@@ -97,6 +97,9 @@ type gateway struct {
 // run serves the site until ctx ends. It returns errRestart when the manager
 // wants the process to begin anew.
 func run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
+	if cfg.MQTT.Plain() {
+		log.Warn("mqtt: the way to the broker is not encrypted: use mqtts:// outside a test")
+	}
 	boot := uuid.NewString()
 	floor, err := time.Parse(time.RFC3339, built)
 	if err != nil {

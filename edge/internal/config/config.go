@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -43,6 +45,17 @@ type MQTT struct {
 	URL      string `yaml:"url"` // mqtt:// or mqtts://
 	Password string `yaml:"password"`
 	CAFile   string `yaml:"ca_file"` // PEM; absent: the system's roots
+}
+
+// Plain tells that what goes to the broker can be read on the way: it is neither
+// encrypted nor stays on this machine.
+func (m MQTT) Plain() bool {
+	u, err := url.Parse(m.URL)
+	if err != nil || u.Scheme != "mqtt" {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 // OCPP is the endpoint for charging stations.

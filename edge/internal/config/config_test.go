@@ -136,6 +136,15 @@ func TestExample(t *testing.T) {
 	}
 }
 
+func TestPlain(t *testing.T) {
+	tests := map[string]bool{"mqtt://127.0.0.1:1883": false, "mqtt://localhost": false, "mqtt://[::1]:1883": false, "mqtts://broker": false, "mqtt://broker:1883": true, "mqtt://10.0.0.1": true}
+	for address, want := range tests {
+		if got := (config.MQTT{URL: address}).Plain(); got != want {
+			t.Errorf("%s: got %v", address, got)
+		}
+	}
+}
+
 func TestGatewayFor(t *testing.T) {
 	tests := map[string]string{
 		"depot-7.example.com": "depot-7", "Raspberry_Pi": "raspberry-pi", "": "gw-1", "---": "gw-1", "ÄÖ": "gw-1",

@@ -447,12 +447,17 @@ func (c *Conversation) take(data *bytes.Buffer, now time.Time) error {
 		c.answered(frame.ID, answer{payload: bytes.Clone(frame.Payload)})
 	case ocppj.CallError:
 		c.answered(frame.ID, answer{err: &CallError{Code: frame.Code, Description: frame.Description}})
-	default: // 2.1 has two more; an unknown type is to be ignored
-		c.Warn("frame of a type that this version does not have, ignored", "type", int(frame.Type), "id", frame.ID)
-		c.Deviated("frame_type", "", head(data.Bytes()))
+	default: // of 2.1
+		c.unknownType(int(frame.Type), frame.ID, data)
 	}
 	release(data)
 	return nil
+}
+
+// unknownType notes a frame of a type that the version does not have.
+func (c *Conversation) unknownType(kind int, id string, data *bytes.Buffer) {
+	c.Warn("frame of a type that this version does not have, ignored", "type", kind, "id", id)
+	c.Deviated("frame_type", "", head(data.Bytes()))
 }
 
 // damaged deals with a frame that could not be parsed: an answer ends the call
@@ -461,6 +466,11 @@ func (c *Conversation) damaged(data *bytes.Buffer, now time.Time, err error) err
 	damage := new(ocppj.ParseError)
 	if !errors.As(err, &damage) {
 		damage.Code, damage.Reason = ocppj.InternalError, err.Error()
+	}
+	if damage.Code == ocppj.MessageTypeNotSupported { // OCPP-J 1.6 §4.1.3: to be ignored
+		c.unknownType(int(damage.Type), damage.ID, data)
+		release(data)
+		return nil
 	}
 	c.Warn("damaged frame", "err", err, "bytes", data.Len(), "frame", head(data.Bytes()))
 	c.Deviated("frame_damaged", "", head(data.Bytes()))
@@ -471,6 +481,8 @@ func (c *Conversation) damaged(data *bytes.Buffer, now time.Time, err error) err
 			release(data)
 			return nil
 		}
+	case ocppj.Send: // never answered
+		damage.ID = ""
 	}
 	in := newInbound(c, data, now)
 	in.damage = damage

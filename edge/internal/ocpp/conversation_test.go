@@ -82,7 +82,7 @@ func TestBadInput(t *testing.T) {
 		{name: "quirk 53 stop in another encoding", frame: "[2,\"x18\",\"StopTransaction\",{\"transactionId\":5,\"meterStop\":7,\"timestamp\":\"2026-01-01T00:00:00Z\",\"idTag\":\"\xe4\"}]", answer: `["3","x18",{}]`, quirk: "frame_damaged"},
 		{name: "answer to nobody", frame: `[3,"nobody",{}]`, quirk: "answer_unknown"},
 		{name: "error to nobody", frame: `[4,"nobody","InternalError","",{}]`, quirk: "answer_unknown"},
-		{name: "unknown type", frame: `[9,"x19",{}]`, answer: `["4","x19"`, quirk: "frame_damaged"},
+		{name: "OCPP-J 1.6 §4.1.3 unknown type", frame: `[9,"x19",{}]`, quirk: "frame_type"},
 		{name: "type of 2.1", frame: `[6,"x20","NotifyPeriodicEventStream",{}]`, quirk: "frame_type"},
 		{name: "id that is a number", frame: `[2,21,"Heartbeat",{}]`, answer: `["3","21"`, quirk: "frame_repaired"},
 		{name: "id too long", frame: `[2,"` + strings.Repeat("y", 300) + `","Heartbeat",{}]`, quirk: "frame_damaged"},

@@ -26,7 +26,7 @@ func TestHandshake(t *testing.T) {
 	cfg := ocpptest.Config()
 	cfg.AcceptUnknown = false
 	cfg.Stations = map[event.StationID]ocpp.Station{"MUTE": {AssumeProtocol: "ocpp1.6"}}
-	cfg.Aliases = map[event.StationID]event.StationID{"SERIAL": "CP-1"}
+	cfg.Aliases = map[event.StationID]event.StationID{"SERIAL": "CP-1", "LOCK-SERIAL": "LOCKED"}
 	depot := site.Config{Stations: []site.Admission{
 		{Station: "CP-1"}, {Station: "LOCKED", PasswordHash: hash}, {Station: "MUTE"}, {Station: "r pc/1.6"}, {Station: "a:b", PasswordHash: hash},
 	}}
@@ -66,6 +66,7 @@ func TestHandshake(t *testing.T) {
 		{name: "wrong password", path: "/ocpp/LOCKED", header: as("LOCKED", "guess"), protocols: v, status: 401},
 		{name: "wrong user", path: "/ocpp/LOCKED", header: as("CP-1", "secret"), protocols: v, status: 401},
 		{name: "right password", path: "/ocpp/LOCKED", header: as("LOCKED", "secret"), protocols: v, status: 101, echo: "ocpp1.6", as: "LOCKED"},
+		{name: "alias with its password", path: "/ocpp/LOCK-SERIAL", header: as("LOCK-SERIAL", "secret"), protocols: v, status: 101, echo: "ocpp1.6", as: "LOCKED"},
 		{name: "colon in the identity", path: "/ocpp/a:b", header: as("a:b", "secret"), protocols: v, status: 101, echo: "ocpp1.6", as: "a:b"},
 		{name: "credentials nobody asked for", path: "/ocpp/CP-1", header: as("CP-1", "x"), protocols: v, status: 101, echo: "ocpp1.6", as: "CP-1"},
 	}

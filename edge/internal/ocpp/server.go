@@ -279,6 +279,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.turnAway(w, r, "", http.StatusNotFound, "identity", err.Error())
 		return
 	}
+	user := string(id) // a station that connects with an alias signs with it too
 	if known, ok := s.cfg.Aliases[id]; ok {
 		id = known
 	}
@@ -290,7 +291,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	profile := 0
 	if known && admission.PasswordHash != "" {
 		profile = 1
-		password, ok := basic(r.Header.Get("Authorization"), string(id))
+		password, ok := basic(r.Header.Get("Authorization"), user)
 		if ok {
 			ok, err = s.passwords.matches(r.Context(), admission.PasswordHash, password)
 		}
