@@ -29,7 +29,8 @@ var hardware = map[string]car.Supply{
 const (
 	maxChargers   = 100_000
 	maxConnectors = 64
-	maxDepth      = 16 // of repeat and sometimes
+	maxDepth      = 16     // of repeat and sometimes
+	maxSteps      = 10_000 // in all: an alias within itself would never end
 )
 
 // Parse reads a scenario. With faults, the scenario must not be used.
@@ -66,6 +67,7 @@ type parser struct {
 	faults []Fault
 	cars   map[string]Car
 	order  []string // of cars
+	read   int      // steps so far
 }
 
 func (p *parser) fault(n *yaml.Node, format string, args ...any) {
@@ -365,6 +367,12 @@ func (p *parser) steps(n *yaml.Node, g *Group, what string, depth int) []Step {
 	}
 	var all []Step
 	for _, item := range p.items(n, what) {
+		if p.read++; p.read > maxSteps {
+			if p.read == maxSteps+1 {
+				p.fault(n, "%s: more than %d steps in the file", what, maxSteps)
+			}
+			return all
+		}
 		all = append(all, p.step(item, g, depth))
 	}
 	return all
