@@ -140,7 +140,26 @@ type Lane struct {
 	full         bool          // the last commit found no space
 	suspected    error         // why the reader distrusts the file; the writer replaces it
 	nextLoose    int64         // owned by the writer
+	memory       *memory       // while the writer replaces the file, else nil
 	settledDirty bool          // a position is newer than the file
+}
+
+// memory is what a lane at work knows better than a file that is damaged.
+type memory struct {
+	streams []*stream
+	ring    ring // of the last of them
+}
+
+// find returns a stream as memory knows it, or nil.
+func (m *memory) find(id string) *stream {
+	if m != nil {
+		for _, st := range m.streams {
+			if st.id == id {
+				return st
+			}
+		}
+	}
+	return nil
 }
 
 func newLane(o *Outbox, name event.Lane, limit int64, keep time.Duration) *Lane {
@@ -258,6 +277,9 @@ func (l *Lane) Settle(ctx context.Context, stream string, position uint64) error
 func (l *Lane) move(id string, position uint64, welcome bool) error {
 	s := l.find(id)
 	if s == nil {
+		if s := l.memory.find(id); s != nil { // the file is being replaced
+			s.settled = min(position, s.last)
+		}
 		return nil // its last row is gone: settled long ago
 	}
 	if position > s.last {

@@ -134,8 +134,8 @@ func (l *Lane) load(db *database) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, st := range streams {
-		if old := l.find(st.id); old != nil {
-			st.settled = old.settled // newer than the file
+		if known := l.memory.find(st.id); known != nil {
+			st.settled = min(known.settled, st.last) // newer than the file
 		}
 	}
 	l.streams = streams

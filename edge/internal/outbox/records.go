@@ -48,6 +48,14 @@ func (r *records) restore(id int64, k site.Key, value []byte) {
 	r.nextID = max(r.nextID, id+1)
 }
 
+// has tells whether k lies in place id, or in one that was given later.
+func (r *records) has(k site.Key, id int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok := r.values[k]
+	return ok && v.id >= id
+}
+
 func (r *records) all() []site.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()

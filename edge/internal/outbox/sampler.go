@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -257,6 +258,7 @@ func (s *sampler) stage() *flush {
 			take(b)
 		}
 	}
+	slices.SortStableFunc(f.blocks[f.closed:], func(a, b stagedBlock) int { return a.opened.Compare(b.opened) })
 	f.lost, s.lost = s.lost, lost{}
 	return f
 }
