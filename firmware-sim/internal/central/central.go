@@ -42,7 +42,8 @@ type System struct {
 	// Decide may be set before the first charger comes; it chooses the answer to
 	// a CALL. Nil, or an empty Answer, means that of a friendly central system.
 	Decide func(Said) Answer
-	// Password, when set, must be given by chargers.
+	// Password, when set before the first charger comes, must be given by
+	// chargers; SetPassword changes it afterwards.
 	Password string
 
 	server *httptest.Server
@@ -80,6 +81,13 @@ func (s *System) Close() {
 	s.handlers.Wait()
 }
 
+// SetPassword changes the password of connections to come.
+func (s *System) SetPassword(password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Password = password
+}
+
 // URL is where chargers connect to.
 func (s *System) URL() string { return "ws" + strings.TrimPrefix(s.server.URL, "http") + "/ocpp" }
 
@@ -93,7 +101,10 @@ func (s *System) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user, password, _ := r.BasicAuth()
-	if s.Password != "" && (user != id || password != s.Password) {
+	s.mu.Lock()
+	want := s.Password
+	s.mu.Unlock()
+	if want != "" && (user != id || password != want) {
 		http.Error(w, "who are you", http.StatusUnauthorized)
 		return
 	}
