@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/chargeyard/chargeyard/shared/event"
 )
@@ -113,6 +114,9 @@ func (r *reader) fill(in *Incoming) error {
 	if e.Time.IsZero() {
 		return senseless("no time")
 	}
+	if !plausible(e.Time) || !plausible(e.Recorded) {
+		return senseless("expected times of this age, got %s, recorded %s", e.Time, e.Recorded)
+	}
 	p, err := r.place(e.Subject)
 	if err != nil {
 		return err
@@ -134,6 +138,13 @@ func (r *reader) fill(in *Incoming) error {
 	return in.check()
 }
 
+// plausible tells whether t can be shown, also once it was mended. A year of
+// five digits has no form in JSON.
+func plausible(t time.Time) bool { return t.Year() < 9000 }
+
+// maxOffset is the most by which a clock can stand wrong.
+const maxOffset = 200 * 365 * 24 * time.Hour
+
 // check looks for what the payload needs beside itself.
 func (in *Incoming) check() error {
 	switch p := in.Payload.(type) {
@@ -144,9 +155,17 @@ func (in *Incoming) check() error {
 		if p.Boot == "" {
 			return senseless("a clock without a boot")
 		}
+		if most := maxOffset.Milliseconds(); p.OffsetMS > most || p.OffsetMS < -most {
+			return senseless("expected a clock to be at most %d ms wrong, got %d", most, p.OffsetMS)
+		}
 	default:
 		if in.Address.Station == "" {
 			return senseless("%s without a station in its subject %q", in.Event.Type, in.Event.Subject)
+		}
+	}
+	for _, t := range times(in.Payload) {
+		if !plausible(t) {
+			return senseless("expected times of this age, got %s", t)
 		}
 	}
 	switch p := in.Payload.(type) {
@@ -168,6 +187,28 @@ func (in *Incoming) check() error {
 		}
 	}
 	return nil
+}
+
+// times returns the times in a payload that are kept and shown.
+func times(p event.Payload) (out []time.Time) {
+	switch p := p.(type) {
+	case *event.SessionUpdated:
+		if p.Reading != nil {
+			out = append(out, p.Reading.Time)
+		}
+	case *event.SessionEnded:
+		if p.Started != nil {
+			out = append(out, *p.Started)
+		}
+		for i := range p.Readings {
+			out = append(out, p.Readings[i].Time)
+		}
+	case *sampled:
+		for i := range p.samples {
+			out = append(out, p.samples[i].Time)
+		}
+	}
+	return out
 }
 
 func known(s event.CommandState) bool {

@@ -325,6 +325,9 @@ func streamOf(lane event.Lane, s wire.StreamSummary) fleet.Stream {
 	return out
 }
 
+// maxNumber is a number that no gateway reaches.
+const maxNumber = 1 << 62
+
 // checkHello looks for what makes a hello one of ours.
 func checkHello(h wire.Hello) error {
 	if h.Hello == "" {
@@ -333,6 +336,11 @@ func checkHello(h wire.Hello) error {
 	for lane, streams := range h.Lanes {
 		if lane != event.LaneEvents && lane != event.LaneSamples {
 			return fmt.Errorf("%w: expected lanes events and samples, got %q", wire.ErrNotOurs, lane)
+		}
+		for _, s := range streams {
+			if s.Next > maxNumber {
+				return fmt.Errorf("%w: stream %s: expected numbers that somebody has counted, got %x", wire.ErrNotOurs, s.Stream, uint64(s.Next))
+			}
 		}
 		if len(streams) > wire.MaxStreams {
 			return fmt.Errorf("%w: expected at most %d streams of lane %s, got %d", wire.ErrNotOurs, wire.MaxStreams, lane, len(streams))

@@ -285,7 +285,7 @@ func TestHello(t *testing.T) {
 		})
 	})
 	t.Run("what is none", func(t *testing.T) {
-		for _, payload := range []string{``, `{`, `[]`, `{"hello":""}`, `{"hello":"h","lanes":{"dreams":[]}}`, `{"hello":"h","lanes":{"events":[{"stream":"s","oldest":"x","next":"1"}]}}`, `{"hello":7}`} {
+		for _, payload := range []string{``, `{`, `[]`, `{"hello":""}`, `{"hello":"h","lanes":{"dreams":[]}}`, `{"hello":"h","lanes":{"events":[{"stream":"s","oldest":"x","next":"1"}]}}`, `{"hello":7}`, `{"hello":"h","lanes":{"events":[{"stream":"s","oldest":"0000000000000001","next":"ffffffffffffffff"}]}}`} {
 			run(t, func(t *testing.T, w *world) {
 				w.ingest.Handle("cy/1/gw-1/hello", []byte(payload))
 				if sent := w.take(); len(sent) != 0 || len(w.store.letters) != 1 {

@@ -78,10 +78,28 @@ func (s *Store) work(ctx context.Context) {
 	}
 }
 
-// commit applies a group in one transaction. What one batch alone is to blame
-// for (a gateway that is unknown) fails that batch; everything else fails all.
+// commit applies a group, in one transaction if it can be: where one batch
+// spoils it for the others, each goes alone.
 func (s *Store) commit(ctx context.Context, group []*job) {
-	err := s.tx(ctx, func(t *tx) error {
+	err := s.tryCommit(ctx, group)
+	if err != nil && len(group) > 1 {
+		for _, j := range group {
+			s.commit(ctx, []*job{j})
+		}
+		return
+	}
+	for _, j := range group {
+		if err != nil {
+			j.applied, j.err = fleet.Applied{}, err
+		}
+		close(j.done)
+	}
+}
+
+// tryCommit applies a group in one transaction. A gateway that nobody has added
+// fails its own batch only.
+func (s *Store) tryCommit(ctx context.Context, group []*job) error {
+	return s.tx(ctx, func(t *tx) error {
 		unit, err := s.unit(t)
 		if err != nil {
 			return err
@@ -112,12 +130,6 @@ func (s *Store) commit(ctx context.Context, group []*job) {
 		seam.Hit("cloud.ingest.before-commit")
 		return nil
 	})
-	for _, j := range group {
-		if err != nil {
-			j.applied, j.err = fleet.Applied{}, err
-		}
-		close(j.done)
-	}
 }
 
 func (s *Store) apply(t *tx, unit *fleet.Unit, log *logWriter, j *job) error {

@@ -505,7 +505,8 @@ func (t *tx) PutStep(r fleet.StepRow) error {
 
 // One moment told in two parts becomes one sample.
 var insertSamples = insert("samples (station, evse, boot, time, tenant, session, sample, since)", 8,
-	`ON CONFLICT DO UPDATE SET session = ifnull(excluded.session, session), sample = json_patch(sample, excluded.sample)`)
+	`ON CONFLICT DO UPDATE SET session = ifnull(excluded.session, session), 
+		sample = CASE WHEN json_valid(sample) AND json_valid(excluded.sample) THEN json_patch(sample, excluded.sample) ELSE excluded.sample END`)
 
 // PutSamples implements fleet.Tx.
 func (t *tx) PutSamples(rows []fleet.SampleRow) error {

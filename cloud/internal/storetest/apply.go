@@ -134,6 +134,24 @@ func testApply(t *testing.T, fresh func(t testing.TB) Opener) {
 		store, _ := start(t, fresh)
 		const gateways, events = 8, 40
 		errs := make(chan error, gateways)
+		spoiler := add(t, store, "spoiler")
+		spoiled := spoiler.Batch(say(spoiler, 3), 1, 3)
+		spoiled.Stream = "another"
+		spoil, stopped := make(chan struct{}), make(chan int)
+		go func() {
+			taken := 0
+			for {
+				select {
+				case <-spoil:
+					stopped <- taken
+					return
+				default:
+				}
+				if _, err := store.Apply(t.Context(), spoiled); err == nil {
+					taken++
+				}
+			}
+		}()
 		for i := range gateways {
 			g := add(t, store, event.GatewayID(fmt.Sprintf("many-%d", i)))
 			s := say(g, events)
@@ -153,6 +171,10 @@ func testApply(t *testing.T, fresh func(t testing.TB) Opener) {
 		}
 		for range gateways {
 			must(t, <-errs)
+		}
+		close(spoil)
+		if taken := <-stopped; taken > 0 {
+			t.Errorf("%d batches of mixed streams were taken", taken)
 		}
 		entries := everything(t, func(p fleet.Page) (fleet.List[fleet.Entry], error) {
 			return store.Events(t.Context(), all, fleet.EventFilter{}, p)
@@ -232,6 +254,13 @@ func testDeadLetters(t *testing.T, fresh func(t testing.TB) Opener) {
 		{name: "no station", change: func(e *event.Event) { e.Subject = "" }},
 		{name: "bad subject", change: func(e *event.Event) { e.Subject = "stations/CP-1/evses/x" }},
 		{name: "no time", change: func(e *event.Event) { e.Time = time.Time{} }},
+		{name: "far too late", change: func(e *event.Event) { e.Time = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC) }},
+		{name: "a clock that cannot be", change: func(e *event.Event) {
+			e.Type, e.Data = event.TypeGatewayClock, []byte(`{"boot":"b","offset_ms":9000000000000000000}`)
+		}},
+		{name: "a reading of the far future", change: func(e *event.Event) {
+			e.Type, e.Data = event.TypeSessionUpdated, []byte(`{"session":"s","reading":{"time":"9999-12-31T23:59:59Z"}}`)
+		}},
 		{name: "wrong lane", lane: event.LaneSamples, change: func(*event.Event) {}},
 	}
 	for _, tt := range tests {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -416,6 +417,26 @@ func testSamples(t *testing.T, fresh func(t testing.TB) Opener) {
 		g.Deliver(t, store)
 		got := ok(store.Samples(t.Context(), all, "s-1", fleet.Page{})).Items
 		if len(got) != 1 || *got[0].PowerW != 2 || *got[0].EnergyWh != 9 {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("nested deeper than a database reads", func(t *testing.T) {
+		store, g := start(t, fresh)
+		story{g, t, store}.started(0, "s-1", "7", 0)
+		deep := `{"time":"2026-11-22T06:01:00Z","power_w":5,"ext":` + strings.Repeat("[", 3000) + strings.Repeat("]", 3000) + `}`
+		for range 2 {
+			sampled(g, []int{1}, "s-1", event.Sample{Time: after(time.Minute)})
+		}
+		s := g.Stream(event.LaneSamples)
+		b := g.Batch(s, 1, 2)
+		for i := range b.Events {
+			b.Events[i].Data = []byte(`{"session":"s-1","samples":[` + deep + `]}`)
+		}
+		if applied := apply(t, store, b); applied.Position != 2 {
+			t.Errorf("position %d, want 2", applied.Position)
+		}
+		apply(t, store, g.Batch(g.Stream(event.LaneEvents), 1, 1))
+		if got := ok(store.Samples(t.Context(), all, "s-1", fleet.Page{})).Items; len(got) != 1 || *got[0].PowerW != 5 {
 			t.Errorf("got %+v", got)
 		}
 	})
