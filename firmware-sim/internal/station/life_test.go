@@ -111,9 +111,9 @@ func TestReconnect(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	live(t, func(w *world) {
 		w.unplugCable(true)
-		before := w.dials
+		before := w.attempts()
 		w.pass(5 * time.Minute)
-		if n := w.dials - before; n < 15 || n > 40 { // 1, 2, 4, 8, then 16 s, each ± 25 %
+		if n := w.attempts() - before; n < 15 || n > 40 { // 1, 2, 4, 8, then 16 s, each ± 25 %
 			t.Errorf("%d attempts in five minutes", n)
 		}
 	})

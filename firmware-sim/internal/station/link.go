@@ -21,8 +21,6 @@ type link struct {
 	tries   int // since the last CALL that was answered
 }
 
-func (s *Station) online() bool { return s.link.conn != nil }
-
 // accepted tells whether the central system takes messages from us.
 func (s *Station) accepted() bool {
 	return s.link.conn != nil && s.registration == ocpp16.RegistrationStatusAccepted

@@ -43,6 +43,7 @@ type File struct {
 	bytes   int64  // of the journal that count
 	lines   int    // in it
 	kept    []kept // the queue as the journal has it
+	limit   int    // lines that a journal may have before it is written anew
 }
 
 // kept is a message as it stands in the journal.
@@ -51,8 +52,7 @@ type kept struct {
 	attempts, failures int
 }
 
-// compactAfter is how many lines a journal may have before it is written anew.
-const compactAfter = 2000
+const usualLimit = 2000 // lines of a journal
 
 // record is a line of the journal: a message that came, or new numbers of one, or
 // one that went.
@@ -75,7 +75,7 @@ func NewFile(dir, identity string) (*File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("folder of the chargers' memories: %w", err)
 	}
-	return &File{path: filepath.Join(dir, fileName(identity))}, nil
+	return &File{path: filepath.Join(dir, fileName(identity)), limit: usualLimit}, nil
 }
 
 // fileName keeps identities with slashes and dots inside the folder.
@@ -178,7 +178,7 @@ func replace(path string, content []byte) error {
 
 // saveQueue adds to the journal what changed since the last time.
 func (f *File) saveQueue(queue []*Message) error {
-	if f.lines > compactAfter && f.lines > 4*len(queue) {
+	if f.lines > f.limit && f.lines > 4*len(queue) {
 		return f.compact(queue)
 	}
 	records := f.changes(queue)

@@ -24,6 +24,7 @@ func TestFileKeepsTheQueue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		f.limit = 30
 		s := &State{NextTransaction: 7, Cache: map[string]CacheEntry{"A": {Info: ocpp16.IDTagInfo{Status: "Accepted"}}}}
 		if loaded, err := f.Load(); loaded != nil || err != nil {
 			t.Fatalf("an empty memory holds %+v, %v", loaded, err)
@@ -31,13 +32,13 @@ func TestFileKeepsTheQueue(t *testing.T) {
 		n := 0
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
-				for range rapid.IntRange(1, 400).Draw(t, "messages") {
+				for range rapid.IntRange(1, 20).Draw(t, "messages") {
 					n++
 					s.Queue = append(s.Queue, &Message{ID: fmt.Sprint(n), Order: uint64(n), Action: "MeterValues", Payload: json.RawMessage(`{"connectorId":1}`)})
 				}
 			},
 			"answer": func(t *rapid.T) {
-				s.Queue = s.Queue[min(len(s.Queue), rapid.IntRange(1, 300).Draw(t, "answered")):]
+				s.Queue = s.Queue[min(len(s.Queue), rapid.IntRange(1, 30).Draw(t, "answered")):]
 			},
 			"thin": func(t *rapid.T) {
 				var left []*Message
@@ -66,6 +67,7 @@ func TestFileKeepsTheQueue(t *testing.T) {
 				if f, err = NewFile(dir, "CP/1 ö"); err != nil {
 					t.Fatal(err)
 				}
+				f.limit = 30
 				loaded, err := f.Load()
 				if err != nil {
 					t.Fatal(err)

@@ -213,6 +213,13 @@ func (w *world) Dial(ctx context.Context, identity string, _ []byte) (station.Co
 	return w.conn, ctx.Err()
 }
 
+// attempts is how often the charge point tried to connect.
+func (w *world) attempts() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dials
+}
+
 func (c *fakeConn) Read() ([]byte, error) {
 	select {
 	case data := <-c.in:
