@@ -154,35 +154,36 @@ func readOrders(t *testing.T, path string) map[string]int {
 	return arrived
 }
 
-// Proof 5, first half: at each failpoint the process kills itself, three times.
+// Proof 5, first half: at each failpoint the process kills itself, three times,
+// later each time.
 func TestFailpoints(t *testing.T) {
-	b := newBusy(t, 20)
-	const rounds = 3
-	hits := map[string]int{}
-	for round := range rounds {
-		for _, f := range failpoints {
+	need(t)
+	for _, f := range failpoints {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBusy(t, 20)
 			p := b.process(f.process)
-			p.kill()
-			p.start(fmt.Sprintf("CHARGEYARD_FAILPOINT=%s:%d", f.name, round*3+1))
-			eventually(t, f.name+" is reached", func() error {
-				if strings.Contains(f.name, "command") {
-					b.order()
+			for _, hit := range []int{1, 4, 7} {
+				p.kill()
+				p.start(fmt.Sprintf("CHARGEYARD_FAILPOINT=%s:%d", f.name, hit))
+				eventually(t, f.name+" is reached", func() error {
+					if strings.Contains(f.name, "command") && b.managerReady() == nil {
+						b.order()
+					}
+					if p.running() {
+						return fmt.Errorf("%s still runs", f.process)
+					}
+					return nil
+				})
+				if err := p.exitError(); err == nil || !strings.Contains(err.Error(), "killed") {
+					t.Fatalf("%s ended by itself: %v", f.process, err)
 				}
-				if p.running() {
-					return fmt.Errorf("%s still runs", f.process)
-				}
-				return nil
-			})
-			if err := p.exitError(); err == nil || !strings.Contains(err.Error(), "killed") {
-				t.Fatalf("%s: %s ended by itself: %v", f.name, f.process, err)
+				p.start()
+				b.back()
 			}
-			hits[f.name]++
-			p.start()
-			b.back()
-		}
+			b.finish()
+		})
 	}
-	b.finish()
-	t.Logf("killed at: %v", hits)
 }
 
 // Proof 5, second half: thirty kill -9 of whoever, at any moment.

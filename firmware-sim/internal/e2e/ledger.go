@@ -154,6 +154,7 @@ func (h *house) compare(ledger []line) counts {
 	sessions := must[session](t, h.api, "/sessions", nil)
 	events := h.events("")
 	c.sessions, c.events = len(sessions), len(events)
+	starts, ends := h.claims(events)
 
 	type start struct {
 		station, token string
@@ -189,7 +190,7 @@ func (h *house) compare(ledger []line) counts {
 			c.starts++
 			var found []session
 			for _, s := range held[key(l.Station, m.Connector, m.IDTag, m.MeterStart)] {
-				if near(s, s.Started, m.Timestamp) {
+				if near(s.Started, starts[s.ID], m.Timestamp) {
 					found = append(found, s)
 				}
 			}
@@ -218,7 +219,7 @@ func (h *house) compare(ledger []line) counts {
 				t.Errorf("transaction %d on %s stopped at %d Wh; the session is %s at %s", m.TransactionID, l.Station, m.MeterStop, s.Status, wh(s.MeterStopWh))
 			case s.MeterStartWh == nil || s.EnergyWh == nil || *s.EnergyWh != m.MeterStop-*s.MeterStartWh:
 				t.Errorf("transaction %d on %s: energy is %s, registers say %s to %d", m.TransactionID, l.Station, wh(s.EnergyWh), wh(s.MeterStartWh), m.MeterStop)
-			case !near(s, s.Ended, m.Timestamp):
+			case !near(s.Ended, ends[s.ID], m.Timestamp):
 				t.Errorf("transaction %d on %s ended at %s, the session says %s", m.TransactionID, l.Station, m.Timestamp, s.Ended)
 			}
 			accounted[s.ID] = true
@@ -235,14 +236,41 @@ func (h *house) compare(ledger []line) counts {
 	return c
 }
 
-// near tells whether a session's time is what the charger said. Where it says
-// itself that the charger's clock was not used, because the gateway had no time
-// to hold it against yet, the time is that of the arrival: later by the outage.
-func near(s session, held, said time.Time) bool {
-	if slices.Contains(s.Flags, "clock") || slices.Contains(s.Flags, "offline") {
-		return held.Sub(said).Abs() < 2*time.Minute
+// near tells whether the time that is held, or else the charger's own claim that
+// is kept beside it, is what the charger said. A gateway that has no time yet to
+// hold a claim against uses its own, which the manager mends.
+func near(held time.Time, claim string, said time.Time) bool {
+	if held.Sub(said).Abs() < time.Second {
+		return true
 	}
-	return held.Sub(said).Abs() < time.Second
+	t, err := time.Parse(time.RFC3339Nano, claim)
+	return err == nil && t.Sub(said).Abs() < time.Second
+}
+
+// claims are the times that chargers claimed for the starts and ends of sessions,
+// where these were not taken.
+func (h *house) claims(events []entry) (starts, ends map[string]string) {
+	h.t.Helper()
+	starts, ends = map[string]string{}, map[string]string{}
+	for _, e := range events {
+		into := starts
+		switch e.Type {
+		case "chargeyard.session.ended":
+			into = ends
+		case "chargeyard.session.started":
+		default:
+			continue
+		}
+		var d struct {
+			Session    string `json:"session"`
+			DeviceTime string `json:"device_time"`
+		}
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			h.t.Errorf("event %s: %v", e.ID, err)
+		}
+		into[d.Session] = d.DeviceTime
+	}
+	return starts, ends
 }
 
 // unconfirmedStart tells whether a charger made the start of s without ever
