@@ -181,6 +181,35 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+func TestDisconnected(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "cloud.db"))
+	began := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
+	for i, id := range []event.GatewayID{"gw-1", "gw-2"} {
+		if err := s.AddGateway(t.Context(), fleet.Gateway{ID: id, Tenant: fleet.DefaultTenant}, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Status(t.Context(), id, i == 0, "b", "c", began); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restart := began.Add(time.Hour)
+	if err := s.Disconnected(t.Context(), restart); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[event.GatewayID]time.Time{"gw-1": restart, "gw-2": began} {
+		g, err := s.Gateway(t.Context(), fleet.Scope{Tenant: fleet.DefaultTenant}, id)
+		if err != nil || g.Connectivity.Value != fleet.Offline || !g.Connectivity.AsOf.Equal(want) {
+			t.Errorf("%s: %+v (%v), want offline since %s", id, g.Connectivity, err, want)
+		}
+	}
+	if err := s.Status(t.Context(), "gw-1", true, "b", "c", restart); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := s.Gateway(t.Context(), fleet.Scope{Tenant: fleet.DefaultTenant}, "gw-1"); err != nil || g.Connectivity.Value != fleet.Online {
+		t.Errorf("back: %+v (%v)", g.Connectivity, err)
+	}
+}
+
 // TestOpen: what cannot be a database is said to be none.
 func TestOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cloud.db")

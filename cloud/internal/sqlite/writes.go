@@ -258,6 +258,12 @@ func (s *Store) Status(ctx context.Context, g event.GatewayID, online bool, boot
 	}))
 }
 
+// Disconnected notes that no gateway is connected: to be called when the broker
+// through which all of them come has just started. Those that are there say so.
+func (s *Store) Disconnected(ctx context.Context, at time.Time) error {
+	return s.one(ctx, "disconnected", `UPDATE connections SET online = 0, at = ? WHERE online = 1`, at.UnixMilli())
+}
+
 // DeadLetter implements fleet.Ingest. The newest thousand of each gateway are
 // kept, the first 64 KiB of each.
 func (s *Store) DeadLetter(ctx context.Context, d fleet.DeadLetter) error {
