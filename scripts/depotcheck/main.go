@@ -81,12 +81,12 @@ func (c *checker) run() error {
 	if err != nil {
 		return err
 	}
+	pause(settle) // the page's live values may be as old as the samples' flush
 	page, err := c.page()
 	if err != nil {
 		return err
 	}
-	t := time.NewTimer(settle)
-	<-t.C
+	pause(settle)
 	after, err := c.sessions()
 	if err != nil {
 		return err
@@ -107,6 +107,9 @@ func (c *checker) run() error {
 		starts, stops, len(after), len(page.rows))
 	return nil
 }
+
+// pause lets d pass: what runs is to move on.
+func pause(d time.Duration) { <-time.NewTimer(d).C }
 
 func (c *checker) get(path string, out any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -250,7 +253,7 @@ func (c *checker) page() (shown, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+profile,
-		"--timeout=8000", "--dump-dom", c.base+"/#token="+url.QueryEscape(c.token))
+		"--virtual-time-budget=8000", "--dump-dom", c.base+"/#token="+url.QueryEscape(c.token))
 	var problem strings.Builder
 	cmd.Stderr = &problem
 	dom, err := cmd.Output()
