@@ -86,7 +86,7 @@ func (a *alarms) settle() {
 
 // report queues an event of the gateway itself.
 func (a *alarms) report(p event.Payload) {
-	stamp := a.o.clock.Stamp()
+	stamp := a.o.stamp()
 	a.mu.Lock()
 	a.waiting = append(a.waiting, alarm{draft: event.Draft{
 		Time: stamp.Time, Recorded: stamp.Time, Boot: stamp.Boot, Clock: stamp.Clock, Data: p,

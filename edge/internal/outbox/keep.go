@@ -15,6 +15,9 @@ const (
 	vacuumFrom  = 256       // free pages that are worth it
 	walBytes    = 4 << 20   // a larger WAL is cut when there is time
 	retainEvery = time.Hour // of marks, and thus the grain of retention
+	// positionsEvery is how long positions wait for a commit with which they can
+	// travel: the manager tells them again after a crash, and a card wears.
+	positionsEvery = 10 * time.Minute
 )
 
 func hourOf(t time.Time) int64 { return t.Unix() / int64(retainEvery/time.Second) }
@@ -24,11 +27,10 @@ func hourOf(t time.Time) int64 { return t.Unix() / int64(retainEvery/time.Second
 // so that commits go on in between.
 func (l *Lane) upkeep(ctx context.Context) {
 	l.mu.Lock()
-	dirty := l.settledDirty
-	alone := l.full // nobody may be trying any more
+	due := l.full || l.settledDirty && time.Since(l.positioned) > positionsEvery
 	l.mu.Unlock()
-	if dirty || alone {
-		l.kick()
+	if due {
+		l.kick() // when it is full: nobody else may be trying any more
 	}
 	err := l.retain(ctx)
 	if err == nil {
@@ -84,7 +86,7 @@ func (l *Lane) deleteDelivered(limit int, old bool) (int, error) {
 			continue
 		}
 		if old {
-			delivered, err := l.deliveredBefore(st, hourOf(l.o.clock.Stamp().Time.Add(-l.keep)))
+			delivered, err := l.deliveredBefore(st, hourOf(l.o.stamp().Time.Add(-l.keep)))
 			if err != nil {
 				return 0, err
 			}

@@ -142,6 +142,7 @@ type Lane struct {
 	nextLoose    int64         // owned by the writer
 	memory       *memory       // while the writer replaces the file, else nil
 	settledDirty bool          // a position is newer than the file
+	positioned   time.Time     // when positions were last stored, with a monotonic reading
 }
 
 // memory is what a lane at work knows better than a file that is damaged.

@@ -517,7 +517,9 @@ func TestStreamEnds(t *testing.T) {
 	l := o.Lane(event.LaneEvents)
 	got, _ := crossed(t, l)
 	wantInfos(t, got, 1, 2, 7, 8, 9)
-	l.upkeep(ctxb)
+	if err := l.submit(ctxb, newRequest()); err != nil { // stores the positions
+		t.Fatal(err)
+	}
 	clock.advance(8 * 24 * time.Hour)
 	l.upkeep(ctxb)
 	if err := o.Close(); err != nil {

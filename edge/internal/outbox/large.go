@@ -153,7 +153,7 @@ func (l *Lane) Stub(ctx context.Context, id string, sequence uint64, reason stri
 
 // stubTail keeps of an event what can be read of its envelope.
 func (l *Lane) stubTail(whole []byte, data stub) ([]byte, error) {
-	stamp := l.o.clock.Stamp()
+	stamp := l.o.stamp()
 	e := event.Event{
 		Type: event.TypeDataReceived, Time: stamp.Time, Recorded: stamp.Time, Boot: stamp.Boot, Clock: stamp.Clock,
 	}

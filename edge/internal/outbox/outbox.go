@@ -169,6 +169,15 @@ func (o *Outbox) Commit(ctx context.Context, c site.Change) error {
 	return nil
 }
 
+// stamp is the gateway's time for what the outbox itself reports.
+func (o *Outbox) stamp() site.Stamp {
+	s := o.clock.Stamp()
+	if o.cfg.Boot != "" {
+		s.Boot = o.cfg.Boot
+	}
+	return s
+}
+
 // encode returns the tail of d. The whole of an event over 64 KiB is kept as a
 // file, and what is left of it names that file.
 func (o *Outbox) encode(d *event.Draft) ([]byte, error) {

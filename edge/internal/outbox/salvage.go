@@ -210,7 +210,7 @@ func (v *salvage) writeStream(ctx context.Context, st *stream, ordinal int64) er
 		_, err = w.ExecContext(ctx, "INSERT INTO streams_copy (ordinal, id) VALUES (?,?) ON CONFLICT DO NOTHING", ordinal, st.id)
 	}
 	if err == nil && st.settled > 0 { // kept for a while from now on
-		_, err = w.ExecContext(ctx, "INSERT INTO marks (ordinal, hour, settled) VALUES (?,?,?) ON CONFLICT DO NOTHING", ordinal, hourOf(v.l.o.clock.Stamp().Time), int64(st.settled))
+		_, err = w.ExecContext(ctx, "INSERT INTO marks (ordinal, hour, settled) VALUES (?,?,?) ON CONFLICT DO NOTHING", ordinal, hourOf(v.l.o.stamp().Time), int64(st.settled))
 	}
 	return err
 }

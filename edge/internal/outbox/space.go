@@ -202,6 +202,9 @@ func (l *Lane) usedPages(ctx context.Context) (used int64, err error) {
 		if l.db == nil {
 			return nil
 		}
+		if err := l.limitPages(l.db); err != nil { // it may have changed
+			return err
+		}
 		count, err := l.db.number("PRAGMA page_count")
 		if err != nil {
 			return err

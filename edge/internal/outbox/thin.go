@@ -188,7 +188,7 @@ func (l *Lane) recordThinned(ctx context.Context, now event.StreamThinned) (adde
 		l.nextLoose++
 		added = 1
 	}
-	stamp := l.o.clock.Stamp()
+	stamp := l.o.stamp()
 	tail, err := event.AppendTail(nil, l.o.cfg.Gateway, &event.Draft{
 		Time: stamp.Time, Recorded: stamp.Time, Boot: stamp.Boot, Clock: stamp.Clock, Data: &now,
 	})

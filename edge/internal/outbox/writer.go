@@ -457,7 +457,7 @@ func (l *Lane) movedPositions() []position {
 // writePositions stores positions with the hour in which they were reached, for
 // retention. They are not worth a commit of their own: they travel with others.
 func (l *Lane) writePositions(ctx context.Context, positions []position) error {
-	hour := hourOf(l.o.clock.Stamp().Time)
+	hour := hourOf(l.o.stamp().Time)
 	for _, p := range positions {
 		_, err := l.db.setSettled.ExecContext(ctx, int64(p.settled), p.stream.ordinal)
 		if err == nil {
@@ -481,6 +481,7 @@ func (l *Lane) committed(s *staged) {
 	}
 	for _, p := range s.positions {
 		p.stream.settledStored = p.settled
+		l.positioned = time.Now()
 	}
 	l.settledDirty = slices.ContainsFunc(l.streams, func(s *stream) bool { return s.settled != s.settledStored })
 	recovered := l.full
