@@ -79,6 +79,13 @@ func New(cfg Config, dialer station.Dialer, book *ledger.Ledger, log *slog.Logge
 		}
 		return 0
 	}
+	var folder *station.Folder
+	if cfg.StateDir != "" {
+		var err error
+		if folder, err = station.OpenFolder(cfg.StateDir); err != nil {
+			return nil, err
+		}
+	}
 	d := &Depot{byID: map[string]*station.Station{}, log: log, drain: make(chan struct{})}
 	for i, g := range cfg.Scenario.Assign(count) {
 		id := fmt.Sprintf("%s%03d", cfg.Prefix, i+1)
@@ -97,12 +104,8 @@ func New(cfg Config, dialer station.Dialer, book *ledger.Ledger, log *slog.Logge
 			}
 		}
 		var memory station.Memory = station.RAM{}
-		if cfg.StateDir != "" {
-			file, err := station.NewFile(cfg.StateDir, id)
-			if err != nil {
-				return nil, err
-			}
-			memory = file
+		if folder != nil {
+			memory = folder.File(id)
 		}
 		seed := cfg.Seed<<20 + uint64(i) + 1
 		st, err := station.New(station.Config{

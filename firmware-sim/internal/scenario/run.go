@@ -68,8 +68,8 @@ func (p *Player) Play(ctx context.Context) error {
 	if err == nil || ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = p.steps(ctx, p.group.Script)
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, station.ErrStopped) {
-		return nil
+	if ctx.Err() != nil || errors.Is(err, station.ErrStopped) {
+		return nil // whatever was waited for: the end has come
 	}
 	return err
 }

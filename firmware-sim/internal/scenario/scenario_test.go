@@ -301,7 +301,7 @@ func play(t *testing.T, script string, prepare func(*fake)) []string {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if err := scenario.NewPlayer(&s.Groups[0], f, "CP-1", 2, 1, slog.New(slog.DiscardHandler)).Play(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		if err := scenario.NewPlayer(&s.Groups[0], f, "CP-1", 2, 1, slog.New(slog.DiscardHandler)).Play(ctx); err != nil {
 			t.Error(err)
 		}
 		done = f.done

@@ -145,28 +145,37 @@ func (s *Station) complete(m *Message) []byte {
 	return m.Payload
 }
 
-// sendNext sends the next message, when there is one and nothing is under way:
-// one CALL at a time (OCPP-J 1.6 §4.1.1).
-func (s *Station) sendNext() {
-	for s.link.conn != nil && s.pending == nil && !s.silent() {
-		c := s.next()
-		if c == nil {
-			return
-		}
-		c.attempts++
-		if c.firstSent.IsZero() {
-			c.firstSent = s.now()
-		}
-		if m := c.message; m != nil {
-			m.Attempts, m.FirstSent = c.attempts, c.firstSent
-			s.dirty = true
-			s.save()
-		}
-		s.pending = c
-		s.in("timeout", s.cfg.CallTimeout, s.timeout)
-		if err := s.link.conn.Write(ocppj.AppendCall(nil, c.id, c.action, c.payload)); err != nil {
-			s.lost(s.link.number, err)
-		}
+// prepare takes the next message, when there is one and nothing is under way: one
+// CALL at a time (OCPP-J 1.6 §4.1.1). The frame is to be transmitted once memory
+// knows of the attempt; nil for none.
+func (s *Station) prepare() []byte {
+	if s.link.conn == nil || s.pending != nil || s.silent() {
+		return nil
+	}
+	c := s.next()
+	if c == nil {
+		return nil
+	}
+	c.attempts++
+	if c.firstSent.IsZero() {
+		c.firstSent = s.now()
+	}
+	if m := c.message; m != nil {
+		m.Attempts, m.FirstSent = c.attempts, c.firstSent
+		s.dirty = true
+	}
+	s.pending = c
+	s.in("timeout", s.cfg.CallTimeout, s.timeout)
+	return ocppj.AppendCall(nil, c.id, c.action, c.payload)
+}
+
+// transmit puts a frame on the wire.
+func (s *Station) transmit(frame []byte) {
+	if frame == nil || s.link.conn == nil {
+		return
+	}
+	if err := s.link.conn.Write(frame); err != nil {
+		s.lost(s.link.number, err)
 	}
 }
 
@@ -412,21 +421,12 @@ func (s *Station) damaged(err error) {
 
 // reply answers a CALL.
 func (s *Station) reply(id string, resp ocpp16.Response) {
-	s.write(ocppj.AppendResult(nil, id, resp.AppendJSON(nil)))
+	s.transmit(ocppj.AppendResult(nil, id, resp.AppendJSON(nil)))
 }
 
 // refuse answers a CALL with a CALLERROR.
 func (s *Station) refuse(id string, code ocppj.ErrorCode, text string) {
-	s.write(ocppj.AppendError(nil, id, code.For(ocppj.V16), text, nil))
-}
-
-func (s *Station) write(frame []byte) {
-	if s.link.conn == nil {
-		return
-	}
-	if err := s.link.conn.Write(frame); err != nil {
-		s.lost(s.link.number, err)
-	}
+	s.transmit(ocppj.AppendError(nil, id, code.For(ocppj.V16), text, nil))
 }
 
 func raw(m ocpp16.Message) json.RawMessage { return m.AppendJSON(nil) }

@@ -348,12 +348,12 @@ func TestPowerLoss(t *testing.T) {
 // The memory survives the simulator: a transaction that ran ends, what was queued
 // is sent, and nothing is sent twice.
 func TestRestartOfTheSimulator(t *testing.T) {
-	memory, err := station.NewFile(t.TempDir(), "CP/1")
+	folder, err := station.OpenFolder(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, remembers(memory), keys("MeterValueSampleInterval", "10"), connectors(2))
+		w := newWorld(t, remembers(folder.File("CP/1")), keys("MeterValueSampleInterval", "10"), connectors(2))
 		w.start()
 		w.pass(5 * time.Second)
 		w.call("ChangeAvailability", `{"connectorId":2,"type":"Inoperative"}`)

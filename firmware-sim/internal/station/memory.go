@@ -30,6 +30,28 @@ func (RAM) Load() (*State, error) { return nil, nil }
 // Save does nothing.
 func (RAM) Save(*State) error { return nil }
 
+// Folder is where the memories of many charge points are.
+type Folder struct {
+	dir   string
+	slots chan struct{} // so that a thousand charge points do not hold a thousand threads
+}
+
+// writers is how many memories of a folder are written at a time.
+const writers = 4
+
+// OpenFolder returns a folder, which is made when it does not exist.
+func OpenFolder(dir string) (*Folder, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("folder of the chargers' memories: %w", err)
+	}
+	return &Folder{dir: dir, slots: make(chan struct{}, writers)}, nil
+}
+
+// File returns the Memory of a charge point.
+func (d *Folder) File(identity string) *File {
+	return &File{path: filepath.Join(d.dir, fileName(identity)), slots: d.slots, limit: usualLimit}
+}
+
 // File is a Memory in two files: NAME.json holds everything but the queue and is
 // replaced as a whole at every change; the queue, which may be long, is a journal
 // beside it, NAME.queue-N. The first file tells which journal and how much of it
@@ -38,6 +60,7 @@ func (RAM) Save(*State) error { return nil }
 // Nothing is synced: what a memory has to survive is the end of this process,
 // not that of the machine.
 type File struct {
+	slots   chan struct{}
 	path    string
 	journal int    // number of the journal
 	bytes   int64  // of the journal that count
@@ -67,15 +90,6 @@ type saved struct {
 	Journal int    `json:"journal"`
 	Bytes   int64  `json:"bytes"`
 	State   *State `json:"state"`
-}
-
-// NewFile returns a Memory for a charge point in a folder, which is made when it
-// does not exist.
-func NewFile(dir, identity string) (*File, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("folder of the chargers' memories: %w", err)
-	}
-	return &File{path: filepath.Join(dir, fileName(identity)), limit: usualLimit}, nil
 }
 
 // fileName keeps identities with slashes and dots inside the folder.
@@ -109,7 +123,7 @@ func (f *File) Load() (*State, error) {
 	if err := json.Unmarshal(b, &s); err != nil || s.State == nil {
 		return nil, fmt.Errorf("memory %s cannot be read: %w (remove it to start with a new charge point)", f.statePath(), err)
 	}
-	f.journal, f.bytes = s.Journal, s.Bytes
+	f.journal, f.bytes, f.lines, f.kept = s.Journal, s.Bytes, 0, nil
 	if err := f.loadQueue(s.State); err != nil {
 		return nil, err
 	}
@@ -154,6 +168,8 @@ func (f *File) loadQueue(s *State) error {
 
 // Save brings the files up to date.
 func (f *File) Save(s *State) error {
+	f.slots <- struct{}{}
+	defer func() { <-f.slots }()
 	if err := f.saveQueue(s.Queue); err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}

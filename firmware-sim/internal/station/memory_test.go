@@ -20,10 +20,11 @@ func TestFileKeepsTheQueue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		round++
 		dir := filepath.Join(base, fmt.Sprint(round))
-		f, err := NewFile(dir, "CP/1 ö")
+		folder, err := OpenFolder(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
+		f := folder.File("CP/1 ö")
 		f.limit = 30
 		s := &State{NextTransaction: 7, Cache: map[string]CacheEntry{"A": {Info: ocpp16.IDTagInfo{Status: "Accepted"}}}}
 		if loaded, err := f.Load(); loaded != nil || err != nil {
@@ -64,9 +65,7 @@ func TestFileKeepsTheQueue(t *testing.T) {
 				if err := f.Save(s); err != nil {
 					t.Fatal(err)
 				}
-				if f, err = NewFile(dir, "CP/1 ö"); err != nil {
-					t.Fatal(err)
-				}
+				f = folder.File("CP/1 ö")
 				f.limit = 30
 				loaded, err := f.Load()
 				if err != nil {
@@ -96,14 +95,14 @@ func text(t *rapid.T, queue []*Message) string {
 
 func TestFileRefusesDamage(t *testing.T) {
 	dir := t.TempDir()
-	f, err := NewFile(dir, "CP-1")
+	folder, err := OpenFolder(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "CP-1.json"), []byte(`{"state":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Load(); err == nil {
+	if _, err := folder.File("CP-1").Load(); err == nil {
 		t.Error("a damaged memory was loaded")
 	}
 }

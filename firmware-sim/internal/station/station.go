@@ -283,11 +283,12 @@ func (s *Station) settle() {
 		s.applyLimits()
 		s.reportStatuses()
 	}
+	frame := s.prepare()
 	s.save()
 	if s.fatal != nil {
 		return
 	}
-	s.sendNext()
+	s.transmit(frame)
 	if len(s.waiters) == 0 {
 		return
 	}
