@@ -173,7 +173,6 @@ func (s *Store) apply(t *tx, unit *fleet.Unit, log *logWriter, j *job) error {
 		}
 		st.position = id.Sequence
 	}
-	log.end()
 	j.applied.Position = st.position
 	if st.position == was && st.id != 0 {
 		return nil

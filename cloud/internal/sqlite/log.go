@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,50 +63,48 @@ func (t *tx) insert(i insertion, args []any) error {
 	return nil
 }
 
+// blockSize is the number of positions of which log_index holds a key at most
+// once.
+const blockSize = 1024
+
 // logWriter appends to the log within one transaction.
 type logWriter struct {
 	tx       *tx
 	position int64 // the newest
-	args     []any
-	touched  map[string]*[2]int64 // key: first and last position
-	text     []byte               // of the rows not yet written
+	args     []any // of log
+	index    []any // of log_index
+	text     []byte
 
 	// Of the batch under way; values are boxed once.
 	from           fleet.Origin
-	first          int64
+	gateway        string // its key
 	tenant, stream any
 	types          map[event.Type]*typeOf
-	stations       map[string]*stationOf
+	stations       map[string]any
 }
 
 type typeOf struct {
-	value   any
-	touched *[2]int64
-}
-
-type stationOf struct {
-	value   any
-	touched *[2]int64
+	value any
+	key   string
 }
 
 func newLogWriter(t *tx, position int64) *logWriter {
-	return &logWriter{
-		tx: t, position: position, touched: map[string]*[2]int64{},
-		types: map[event.Type]*typeOf{}, stations: map[string]*stationOf{},
+	if len(t.indexed) > keptKeys {
+		t.indexed = nil
 	}
+	if t.indexed == nil {
+		t.indexed = map[string]int64{}
+	}
+	return &logWriter{tx: t, position: position, types: map[event.Type]*typeOf{}, stations: map[string]any{}}
 }
+
+// keptKeys bounds the keys of which the newest block is remembered.
+const keptKeys = 50_000
 
 // begin starts on a batch of at most n events.
 func (l *logWriter) begin(from fleet.Origin, st *stream, n int) {
-	l.from, l.tenant, l.stream, l.first = from, string(from.Tenant), st.id, l.position+1
+	l.from, l.gateway, l.tenant, l.stream = from, gatewayKey(from.Gateway), string(from.Tenant), st.id
 	l.args = slices.Grow(l.args, n*logColumns)
-}
-
-// end ends it.
-func (l *logWriter) end() {
-	if l.position >= l.first {
-		*l.touch(gatewayKey(l.from.Gateway)) = [2]int64{l.first, l.position}
-	}
 }
 
 // add appends an event and returns its entry.
@@ -116,31 +113,31 @@ func (l *logWriter) add(in *fleet.Incoming) fleet.Entry {
 	e := in.Event
 	kind := l.types[e.Type]
 	if kind == nil {
-		kind = &typeOf{string(e.Type), l.touch(typeKey(e.Type))}
+		kind = &typeOf{string(e.Type), typeKey(e.Type)}
 		l.types[e.Type] = kind
 	}
-	kind.touched[1] = l.position
+	l.find(kind.key)
+	l.find(l.gateway)
 	var station, evse, session, boot any
 	if in.Station != "" {
-		st := l.stations[in.Station]
-		if st == nil {
-			st = &stationOf{in.Station, l.touch(in.Station)}
-			l.stations[in.Station] = st
+		if station = l.stations[in.Station]; station == nil {
+			station = in.Station
+			l.stations[in.Station] = station
 		}
-		station, st.touched[1] = st.value, l.position
+		l.find(in.Station)
 		if in.Address.EVSE > 0 {
 			evse = in.Address.EVSE
 		}
 	}
 	if in.Session != "" {
 		session = string(in.Session)
-		l.touch(string(in.Session))[1] = l.position
+		l.find(string(in.Session))
 	}
 	if e.Clock == event.ClockUnsynced {
 		boot = e.Boot
 	}
-	if cap(l.text)-len(l.text) < len(e.Data)+len(e.Subject)+200 {
-		l.text = make([]byte, 0, max(64<<10, len(e.Data)+len(e.Subject)+200)) // rows keep the one before
+	if size := len(e.Data) + len(e.Subject) + 200; cap(l.text)-len(l.text) < size {
+		l.text = make([]byte, 0, max(64<<10, size)) // rows keep the one before
 	}
 	at := len(l.text)
 	l.text = appendEvent(l.text, e)
@@ -155,28 +152,24 @@ func (l *logWriter) add(in *fleet.Incoming) fleet.Entry {
 func typeKey(t event.Type) string         { return "type " + string(t) }
 func gatewayKey(g event.GatewayID) string { return "gateway " + string(g) }
 
-// touch returns the span of a key, which begins at the newest position.
-func (l *logWriter) touch(key string) *[2]int64 {
-	t := l.touched[key]
-	if t == nil {
-		t = &[2]int64{l.position, l.position}
-		l.touched[key] = t
+// find has the newest position found under key.
+func (l *logWriter) find(key string) {
+	block := l.position / blockSize
+	if newest, ok := l.tx.indexed[key]; ok && newest == block {
+		return
 	}
-	return t
+	l.tx.indexed[key] = block
+	l.index = append(l.index, key, block)
 }
 
-var insertIndex = insert("log_index (key, first, last)", 3, "")
+var insertIndex = insert("log_index (key, block)", 2, "ON CONFLICT DO NOTHING")
 
 // flush writes what add has gathered.
 func (l *logWriter) flush() error {
 	if err := l.tx.insert(insertLog, l.args); err != nil {
 		return err
 	}
-	args := make([]any, 0, 3*len(l.touched))
-	for _, k := range slices.Sorted(maps.Keys(l.touched)) {
-		args = append(args, k, l.touched[k][0], l.touched[k][1])
-	}
-	return l.tx.insert(insertIndex, args)
+	return l.tx.insert(insertIndex, l.index)
 }
 
 // kept is what the log keeps of an event beside its columns.
@@ -351,7 +344,7 @@ const offsetOf = `CASE WHEN l.boot IS NULL THEN 0 ELSE
 func (s *Store) entries(ctx context.Context, scope fleet.Scope, f fleet.EventFilter, k logKey, cursor int64, atMost int) ([]fleet.Entry, error) {
 	from, order, where := "", "l.position", where{}
 	if k.key != "" {
-		from, order = " JOIN log_index i ON l.position BETWEEN i.first AND i.last", "i.first, l.position"
+		from, order = fmt.Sprintf(" JOIN log_index i ON l.position BETWEEN i.block * %d AND i.block * %[1]d + %d", blockSize, blockSize-1), "i.block, l.position"
 		where.add("i.key = ?", k.key)
 		where.add(k.column+" = ?", k.value)
 	}
@@ -367,11 +360,11 @@ func (s *Store) entries(ctx context.Context, scope fleet.Scope, f fleet.EventFil
 	if f.After > 0 {
 		cursor = max(cursor, f.After)
 		where.add("l.position > ?", cursor)
-		where.addIf(k.key != "", "i.last > ?", cursor)
+		where.addIf(k.key != "", "i.block >= ?", cursor/blockSize)
 	} else {
 		order = strings.ReplaceAll(order, ",", " DESC,") + " DESC"
 		where.addIf(cursor > 0, "l.position < ?", cursor)
-		where.addIf(cursor > 0 && k.key != "", "i.first < ?", cursor)
+		where.addIf(cursor > 0 && k.key != "", "i.block <= ?", cursor/blockSize)
 	}
 	query := logSelect + from + where.String() + " ORDER BY " + order + " LIMIT ?"
 	var items []fleet.Entry

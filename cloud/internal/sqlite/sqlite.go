@@ -203,10 +203,12 @@ type writer struct {
 	conn *sql.Conn
 	// The rest belongs to whoever holds the token.
 	stmts map[string]*sql.Stmt // by text
-	// projected keeps rows of the projections between transactions. It is nil
-	// after an error, and good for nothing once another connection has written:
-	// then data_version differs from version.
+	// projected keeps rows of the projections between transactions, indexed the
+	// newest block of each key in log_index. They are nil after an error, and good
+	// for nothing once another connection has written: then data_version differs
+	// from version.
 	projected *fleet.Unit
+	indexed   map[string]int64
 	version   int64
 }
 
@@ -233,7 +235,7 @@ func (s *Store) tx(ctx context.Context, f func(t *tx) error) error {
 		}
 		err = fmt.Errorf("commit: %w", err)
 	}
-	t.projected = nil
+	t.projected, t.indexed = nil, nil
 	// After a full disk SQLite may have rolled back by itself.
 	if _, rollback := t.exec("ROLLBACK"); rollback != nil {
 		s.log.Debug("roll back", "err", rollback)
@@ -248,7 +250,7 @@ func (s *Store) unit(t *tx) (*fleet.Unit, error) {
 		return nil, err
 	}
 	if t.projected == nil || t.version != version {
-		t.projected, t.version = fleet.NewUnit(&tx{&s.writer}), version
+		t.projected, t.indexed, t.version = fleet.NewUnit(&tx{&s.writer}), nil, version
 	}
 	return t.projected, nil
 }

@@ -87,6 +87,44 @@ func testEvents(t *testing.T, fresh func(t testing.TB) Opener) {
 			t.Errorf("got %+v\nwant %+v", got, want)
 		}
 	})
+	t.Run("a long log", func(t *testing.T) {
+		store, g := start(t, fresh)
+		var want []int64 // of the rare station
+		const events = 3500
+		for i := range events {
+			at := At("CP-1", 1)
+			if i%50 == 7 && i/1000 != 1 {
+				at = At("CP-2", 1)
+				want = append(want, int64(i+1))
+			}
+			g.Say(at, after(time.Duration(i)*time.Second), &event.DataReceived{Action: "x"})
+		}
+		g.Deliver(t, store)
+		for _, size := range []int{7, 1000} {
+			read := func(f fleet.EventFilter) (got []int64) {
+				for _, e := range everything(t, func(p fleet.Page) (fleet.List[fleet.Entry], error) {
+					p.Limit = size
+					return store.Events(t.Context(), all, f, p)
+				}) {
+					got = append(got, e.Position)
+				}
+				return got
+			}
+			if got := read(fleet.EventFilter{Station: "CP-2", After: 1}); !slices.Equal(got, want) {
+				t.Errorf("rising, %d at a time: %v, want %v", size, got, want)
+			}
+			falling := slices.Clone(want)
+			slices.Reverse(falling)
+			if got := read(fleet.EventFilter{Station: "CP-2"}); !slices.Equal(got, falling) {
+				t.Errorf("falling, %d at a time: %v, want %v", size, got, falling)
+			}
+		}
+		if got := everything(t, func(p fleet.Page) (fleet.List[fleet.Entry], error) {
+			return store.Events(t.Context(), all, fleet.EventFilter{Gateway: g.ID}, p)
+		}); len(got) != events {
+			t.Errorf("%d of the gateway, want %d", len(got), events)
+		}
+	})
 	t.Run("bad cursor", func(t *testing.T) {
 		for _, cursor := range []string{"x", "bnVsbA", "WyJ4Il0"} {
 			if _, err := store.Events(t.Context(), all, fleet.EventFilter{}, fleet.Page{Cursor: cursor}); !errors.Is(err, fleet.ErrBadCursor) {

@@ -163,13 +163,12 @@ CREATE TABLE log (
 );
 
 -- Where in the log to look for a station, a session, a type or a gateway: one
--- row per key and commit instead of one per event, for the sake of speed. A
--- range also holds events of others.
+-- row per key and block of 1,024 positions instead of one per event, for the sake
+-- of speed. A block also holds events of others.
 CREATE TABLE log_index (
     key   TEXT NOT NULL,
-    first INTEGER NOT NULL,
-    last  INTEGER NOT NULL,
-    PRIMARY KEY (key, first)
+    block INTEGER NOT NULL, -- position / 1024
+    PRIMARY KEY (key, block)
 ) WITHOUT ROWID;
 
 -- Projections, written by the events lane.
