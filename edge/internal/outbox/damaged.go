@@ -76,23 +76,38 @@ func finishMove(path string) error {
 
 // replace moves the file aside while the lane is at work and goes on with a new
 // one. What is in memory makes up for what cannot be read: records, positions,
-// the newest events. It runs in the writer's goroutine.
+// the newest events. A file that cannot be moved stays in use: where the disk
+// takes no change, reading goes on at least. It runs in the writer's goroutine.
 func (l *Lane) replace(cause error) error {
-	l.log.Error("file is damaged, going on with a new one", "err", cause)
+	err := l.tryReplace(cause)
+	switch {
+	case err == nil:
+		l.irreplaceable = false
+	case !l.irreplaceable: // once, not with every commit that fails
+		l.irreplaceable = true
+		l.log.Error("damaged file cannot be replaced", "err", err, "cause", cause)
+	}
+	return err
+}
+
+func (l *Lane) tryReplace(cause error) error {
 	l.file.Lock()
 	defer l.file.Unlock()
-	if l.memory == nil { // else an attempt before this one has failed
+	if l.db != nil {
+		to, err := moveAside(l.path, cause)
+		if _, serr := os.Lstat(l.path); err != nil && serr == nil {
+			return err
+		}
+		l.log.Error("file is damaged, going on with a new one", "err", cause, "file", to)
+		if err := l.db.close(); err != nil {
+			l.log.Info("damaged file not closed cleanly", "err", err)
+		}
+		l.db = nil
 		l.mu.Lock()
 		l.memory = &memory{streams: l.streams, ring: l.ring}
 		l.ring.reset()
 		l.mu.Unlock()
-	}
-	if l.db != nil {
-		if err := l.db.close(); err != nil {
-			l.log.Warn("damaged file not closed cleanly", "err", err)
-		}
-		l.db = nil
-		if _, err := moveAside(l.path, cause); err != nil {
+		if err != nil {
 			return err
 		}
 	}

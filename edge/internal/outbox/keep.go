@@ -244,7 +244,7 @@ func (l *Lane) check(ctx context.Context) {
 			err = fmt.Errorf("%w: %s", errDamaged, verdict)
 		}
 		if err := l.distrust(ctx, err); err != nil && ctx.Err() == nil {
-			l.log.Error("damaged file not replaced", "err", err)
+			l.log.Warn("file that failed its check not replaced", "err", err)
 		}
 	}
 }

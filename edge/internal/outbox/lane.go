@@ -126,6 +126,10 @@ type Lane struct {
 	file sync.RWMutex
 	db   *database
 
+	// Owned by the writer.
+	nextLoose     int64 // id of the next row without a number
+	irreplaceable bool  // the last attempt to replace the file failed
+
 	queue    queue
 	done     chan struct{} // closed when the writer is gone
 	checking atomic.Bool   // a long read transaction is open
@@ -139,7 +143,6 @@ type Lane struct {
 	wake         chan struct{} // has a token when Next should look again
 	full         bool          // the last commit found no space
 	suspected    error         // why the reader distrusts the file; the writer replaces it
-	nextLoose    int64         // owned by the writer
 	memory       *memory       // while the writer replaces the file, else nil
 	settledDirty bool          // a position is newer than the file
 	positioned   time.Time     // when positions were last stored, with a monotonic reading

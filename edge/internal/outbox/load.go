@@ -5,11 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/chargeyard/chargeyard/shared/event"
 )
+
+const accessReadWrite = 0x4 | 0x2 // R_OK|W_OK of access(2)
 
 // open opens the file for the first time.
 func (l *Lane) open() error {
@@ -29,6 +33,11 @@ func (l *Lane) open() error {
 func (l *Lane) acquire() (err error) {
 	if err := finishMove(l.path); err != nil {
 		return err
+	}
+	for _, path := range []string{l.path, l.path + walSuffix} { // no damage: a person's mistake
+		if err := syscall.Access(path, accessReadWrite); errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			return fmt.Errorf("%s: %w: expected a file that this user may read and write", path, err)
+		}
 	}
 	l.db, err = l.openLoaded()
 	if faultOf(err) == faultDamaged {

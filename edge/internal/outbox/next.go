@@ -331,7 +331,6 @@ func (l *Lane) distrust(ctx context.Context, cause error) error {
 	if errors.Is(err, errClosed) || ctx.Err() != nil {
 		return err
 	}
-	l.log.Error("damaged file not replaced", "err", err)
 	return l.pause(ctx)
 }
 

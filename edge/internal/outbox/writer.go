@@ -233,11 +233,7 @@ func (l *Lane) mend(err error) bool {
 	case l.isSpace(err):
 		return l.makeRoom()
 	case faultOf(err) == faultDamaged:
-		if rerr := l.replace(err); rerr != nil {
-			l.log.Error("damaged file not replaced", "err", rerr)
-			return false
-		}
-		return true
+		return l.replace(err) == nil
 	}
 	return false
 }
