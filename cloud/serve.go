@@ -71,7 +71,9 @@ func serve(ctx context.Context, conf config.Config, adminToken string, log *slog
 	m := &manager{log: log}
 	gateways := directory{store}
 	if conf.Broker.Embedded != nil {
-		if err := nobodyYet(ctx, store, gateways); err != nil {
+		// Nobody can be connected to a broker that has not begun, and a gateway that
+		// never comes back never says so itself.
+		if err := store.Disconnected(ctx, seam.Now()); err != nil {
 			return err
 		}
 	}
@@ -184,35 +186,6 @@ func firstToken(ctx context.Context, store fleet.Writes, secret string, log *slo
 	return store.AddAccess(ctx, fleet.Access{
 		ID: "environment", Name: "admin", Tenant: fleet.DefaultTenant, Role: fleet.RoleAdmin,
 	}, hash)
-}
-
-// nobodyYet says of every gateway that was online when this manager last stopped
-// that it is not any more: nobody can be connected to an embedded broker that has
-// not begun, and one that never comes back never says so itself.
-func nobodyYet(ctx context.Context, store fleet.Store, gateways directory) error {
-	all, err := gateways.All(ctx)
-	if err != nil {
-		return err
-	}
-	now := seam.Now()
-	for _, id := range all {
-		g, err := gateways.Owned(ctx, id)
-		if err != nil {
-			return err
-		}
-		if g.Connectivity.Value != fleet.Online {
-			continue
-		}
-		// The offline of another connection than the newest counts for nothing, so
-		// there is a newest one for a moment.
-		connection := "before " + now.UTC().Format(event.TimeLayout)
-		for _, online := range []bool{true, false} {
-			if err := store.Status(ctx, id, online, g.Boot, connection, now); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // listen serves HTTP until ctx ends and lets requests under way finish.
