@@ -225,10 +225,6 @@ const (
 	faultDamaged              // the file cannot be trusted any more
 )
 
-func (f fault) String() string {
-	return [...]string{"none", "full", "damaged"}[f]
-}
-
 // faultOf classifies an error of SQLite.
 func faultOf(err error) fault {
 	if err == nil {
