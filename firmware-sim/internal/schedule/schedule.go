@@ -6,7 +6,6 @@
 package schedule
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -373,12 +372,4 @@ func (s *Set) allowed(connector int, at time.Time, unit ocpp16.ChargingRateUnit,
 		}
 	}
 	return math.Round(least*10) / 10
-}
-
-// Sort orders profiles as people read them: by connector, purpose and level.
-func (s *Set) Sort() {
-	slices.SortStableFunc(s.Profiles, func(a, b Installed) int {
-		return cmp.Or(cmp.Compare(a.Connector, b.Connector), cmp.Compare(a.Profile.ChargingProfilePurpose, b.Profile.ChargingProfilePurpose),
-			cmp.Compare(a.Profile.StackLevel, b.Profile.StackLevel))
-	})
 }

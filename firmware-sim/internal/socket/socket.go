@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chargeyard/chargeyard/shared/ocppj"
@@ -90,12 +91,15 @@ func (d *Dialer) Dial(ctx context.Context, identity string, password []byte) (*C
 	ws.SetReadLimit(frameLimit)
 	c := &Conn{ws: ws}
 	ws.SetPongHandler(func(string) error { return c.alive() })
+	answer := ws.PingHandler()
+	ws.SetPingHandler(func(data string) error { return errors.Join(c.alive(), answer(data)) })
 	return c, nil
 }
 
 // Conn is one connection. One goroutine may read while another writes.
 type Conn struct {
-	ws *websocket.Conn
+	ws      *websocket.Conn
+	waiting atomic.Bool // for a sign of life
 }
 
 // Read returns the next message. Every error is final.
@@ -119,7 +123,12 @@ func (c *Conn) Read() ([]byte, error) {
 }
 
 // alive takes away the deadline that Ping has set.
-func (c *Conn) alive() error { return c.ws.NetConn().SetReadDeadline(time.Time{}) }
+func (c *Conn) alive() error {
+	if !c.waiting.Swap(false) {
+		return nil
+	}
+	return c.ws.NetConn().SetReadDeadline(time.Time{})
+}
 
 // Write sends one message.
 func (c *Conn) Write(data []byte) error {
@@ -129,10 +138,18 @@ func (c *Conn) Write(data []byte) error {
 	return c.ws.WriteMessage(websocket.TextMessage, data)
 }
 
-// Ping sends a ping. Nothing heard within patience ends the connection.
+// Ping sends a ping. Nothing heard within patience ends the connection; a ping
+// while another is waited for does not prolong it.
 func (c *Conn) Ping(patience time.Duration) error {
-	if err := c.ws.NetConn().SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return err
+	if c.waiting.CompareAndSwap(false, true) {
+		if err := c.ws.NetConn().SetReadDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
+		if !c.waiting.Load() { // something came between the two lines above
+			if err := c.ws.NetConn().SetReadDeadline(time.Time{}); err != nil {
+				return err
+			}
+		}
 	}
 	return c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout))
 }

@@ -132,8 +132,10 @@ func TestPing(t *testing.T) {
 	if conn, err = dial(t, url, "CP-1", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Ping(20 * time.Millisecond); err != nil {
-		t.Fatal(err)
+	for _, p := range []time.Duration{20 * time.Millisecond, time.Hour} { // the second does not prolong the first
+		if err := conn.Ping(p); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := conn.Read(); err == nil {
 		t.Error("silence was taken for life")

@@ -105,6 +105,10 @@ func (s *Station) broken(c *connector) *fault {
 
 // ---- energy
 
+// rememberEvery is how old registers in memory may be while energy flows, should
+// the simulator be killed.
+const rememberEvery = 15 * time.Second
+
 // tickDelay spreads a thousand charge points over the second.
 func (s *Station) tickDelay() time.Duration {
 	return time.Second + time.Duration(s.random.Float64()*float64(time.Second)/4)
@@ -114,17 +118,18 @@ func (s *Station) tickDelay() time.Duration {
 func (s *Station) tick() {
 	busy := false
 	for _, c := range s.connectors {
-		if tx := s.running(c); tx != nil {
+		if s.running(c) != nil {
 			busy = true
 			s.advance(c)
-			s.limitInvalid(c, tx)
 		}
 	}
-	if busy {
-		s.in("tick", time.Second, s.tick)
+	if !busy {
 		return
 	}
-	s.off("tick")
+	s.in("tick", time.Second, s.tick)
+	if time.Since(s.savedAt) > rememberEvery {
+		s.dirty = true
+	}
 }
 
 // advance counts the energy of a connector up to now.
@@ -162,7 +167,7 @@ func (s *Station) applyLimits() {
 	for _, c := range s.connectors {
 		tx := s.running(c)
 		closed := tx != nil && !c.away && !s.starved(c, tx)
-		if f := s.broken(c); f != nil && !f.warning() {
+		if f := s.broken(c); f != nil && (!f.warning() || f.code == ocpp16.ChargePointErrorCodeEVCommunicationError) {
 			closed = false
 		}
 		amps, watts := math.Inf(1), math.Inf(1)
@@ -213,13 +218,6 @@ func (s *Station) starved(c *connector, tx *Transaction) bool {
 	}
 	allowance := int64(s.keys.Int(keys.MaxEnergyOnInvalidID))
 	return int64(c.outlet.RegisterWh())-tx.InvalidWh >= allowance
-}
-
-// limitInvalid stops the energy of a refused token once its allowance is used.
-func (s *Station) limitInvalid(c *connector, tx *Transaction) {
-	if tx.Invalid && s.starved(c, tx) {
-		s.applyLimits()
-	}
 }
 
 // ---- what people do

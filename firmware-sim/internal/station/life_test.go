@@ -288,7 +288,7 @@ func TestFaults(t *testing.T) {
 		w.must(w.st.Fault(w.t.Context(), 0, ocpp16.ChargePointErrorCodeInternalError, ""))
 		w.must(w.st.Clear(w.t.Context(), 0))
 		equal(t, "statuses", w.statuses(1), []string{
-			"Charging/EVCommunicationError", "Charging", "Faulted/GroundFailure", "Finishing", "Faulted/InternalError", "Finishing",
+			"SuspendedEV/EVCommunicationError", "Charging", "Faulted/GroundFailure", "Finishing", "Faulted/InternalError", "Finishing",
 		})
 		equal(t, "statuses of the whole", w.statuses(0), []string{"Faulted/InternalError", "Available"})
 		if r := of[*ocpp16.StopTransactionRequest](w); len(r) != 1 || r[0].Reason != ocpp16.ReasonOther {

@@ -13,12 +13,16 @@ import (
 // backoffLimit is by how much the wait before connecting grows at most.
 const backoffLimit = 16
 
+// lasting is how long a connection that was good for something stays up.
+const lasting = 30 * time.Second
+
 // link is the connection and how it comes back.
 type link struct {
 	conn    Conn
 	number  int // of the connection, so that news of an older one can be told apart
 	dialing context.CancelFunc
-	tries   int // since the last CALL that was answered
+	tries   int // since the last CALL that was answered, or a connection that lasted
+	since   time.Time
 }
 
 // accepted tells whether the central system takes messages from us.
@@ -86,6 +90,11 @@ func (s *Station) dialed(number int, conn Conn, err error) {
 	s.backlog = s.order
 	s.schedulePing()
 	s.log.Info("connected")
+	s.link.since = time.Now()
+	if s.silent() { // §4.2: a new connection does not shorten the interval
+		s.in("boot", time.Until(s.rejectedTill), s.boot)
+		return
+	}
 	if s.registration != ocpp16.RegistrationStatusAccepted {
 		s.boot()
 		return
@@ -119,6 +128,9 @@ func (s *Station) lost(number int, err error) {
 		return
 	}
 	s.log.Info("connection lost", "err", err)
+	if time.Since(s.link.since) > lasting {
+		s.link.tries = 0
+	}
 	s.dropLink("", false)
 	s.later()
 }

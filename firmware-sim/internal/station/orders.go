@@ -42,6 +42,10 @@ func (s *Station) ordered(f ocppj.Frame) {
 		s.refuse(f.ID, ocppj.PropertyConstraintViolation, "connectorId: there is no connector "+itoa(p.ConnectorID))
 		return
 	}
+	if g, ok := req.(*ocpp16.GetConfigurationRequest); ok && len(g.Key) > s.keys.Int(keys.GetConfigurationMaxKeys) {
+		s.refuse(f.ID, ocppj.OccurenceConstraintViolation, "key: more than GetConfigurationMaxKeys allows")
+		return
+	}
 	resp, then := s.carryOut(req)
 	if resp == nil {
 		s.refuse(f.ID, ocppj.NotSupported, f.Action+" is not supported")

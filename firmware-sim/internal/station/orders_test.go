@@ -25,6 +25,7 @@ func TestRefusedCalls(t *testing.T) {
 		{"wrong type", "UnlockConnector", `{"connectorId":{}}`, ocppj.TypeConstraintViolation},
 		{"wrong word", "Reset", `{"type":"Gentle"}`, ocppj.PropertyConstraintViolation},
 		{"profile for no connector (errata §3.39)", "SetChargingProfile", `{"connectorId":7,"csChargingProfiles":{"chargingProfileId":1,"stackLevel":0,"chargingProfilePurpose":"TxDefaultProfile","chargingProfileKind":"Relative","chargingSchedule":{"chargingRateUnit":"A","chargingSchedulePeriod":[{"startPeriod":0,"limit":6}]}}}`, ocppj.PropertyConstraintViolation},
+		{"too many keys", "GetConfiguration", `{"key":["a","b","c","d","e"]}`, ocppj.OccurenceConstraintViolation},
 		{"composite schedule in horses (errata §3.24)", "GetCompositeSchedule", `{"connectorId":1,"duration":60,"chargingRateUnit":"hp"}`, ocppj.PropertyConstraintViolation},
 	}
 	live(t, func(w *world) {
@@ -46,7 +47,7 @@ func TestRefusedCalls(t *testing.T) {
 		if !w.view().Connected {
 			t.Error("the connection was closed because of a message")
 		}
-	})
+	}, keys("GetConfigurationMaxKeys", "4"))
 }
 
 func TestDataTransfer(t *testing.T) {

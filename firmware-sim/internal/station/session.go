@@ -130,7 +130,7 @@ func (s *Station) started(tx *Transaction, resp *ocpp16.StartTransactionResponse
 	tx.ID, tx.Known = resp.TransactionID, true
 	s.dirty = true
 	s.learn(tx.IDTag, resp.IDTagInfo)
-	c := s.connectors[tx.Connector-1]
+	c := s.connector(int64(tx.Connector))
 	j := s.judge(resp.IDTagInfo)
 	if j.parent != "" {
 		tx.Parent = j.parent

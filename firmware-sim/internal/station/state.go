@@ -30,7 +30,6 @@ type State struct {
 	SecurityLog     []SecurityEvent        `json:"security_log,omitempty"`
 	ClockOffset     time.Duration          `json:"clock_offset,omitempty"`
 	Alive           time.Time              `json:"alive"` // when the charge point was last known to run, by its clock
-	StopReason      ocpp16.Reason          `json:"stop_reason,omitempty"`
 }
 
 // ConnectorState is what is remembered of one connector.
@@ -49,7 +48,6 @@ type Transaction struct {
 	IDTag     string    `json:"id_tag"`
 	Parent    string    `json:"parent,omitempty"`
 	Start     time.Time `json:"start"`
-	Began     time.Time `json:"began"` // Start before it was made unique
 	MeterWh   int64     `json:"meter_wh"`
 	Invalid   bool      `json:"invalid,omitempty"` // the central system does not accept the idTag: no energy, but for MaxEnergyOnInvalidId
 	InvalidWh int64     `json:"invalid_wh,omitempty"`

@@ -93,6 +93,7 @@ type Station struct {
 	random     *rand.Rand
 	state      *State
 	dirty      bool // state is to be saved
+	savedAt    time.Time
 	keys       *keys.Store
 	offset     time.Duration // of the charge point's clock
 	connectors []*connector  // connector 1 first
@@ -158,6 +159,9 @@ func New(cfg Config, dialer Dialer, memory Memory, book *ledger.Ledger, log *slo
 		for range cfg.Outlets {
 			state.Connectors = append(state.Connectors, ConnectorState{RegisterWh: cfg.RegisterWh})
 		}
+	}
+	if n := len(state.Connectors); n > len(cfg.Outlets) {
+		return nil, fmt.Errorf("charge point %s remembers %d connectors and has %d: expected at least as many (remove its memory to start with a new one)", cfg.Identity, n, len(cfg.Outlets))
 	}
 	for len(state.Connectors) < len(cfg.Outlets) {
 		state.Connectors = append(state.Connectors, ConnectorState{RegisterWh: cfg.RegisterWh})
@@ -243,6 +247,7 @@ func (s *Station) Run(ctx context.Context) error {
 
 // finish is the end of the simulator: memory and ledger are brought up to date.
 func (s *Station) finish() {
+	s.draining = true // nothing begins any more
 	s.advanceAll()
 	s.state.Alive = s.now()
 	s.dirty = true
@@ -266,7 +271,7 @@ func (s *Station) save() {
 	for i, c := range s.connectors {
 		s.state.Connectors[i].RegisterWh = c.outlet.RegisterWh()
 	}
-	s.state.ClockOffset = s.offset
+	s.state.ClockOffset, s.savedAt = s.offset, time.Now()
 	if s.powered {
 		s.state.Alive = s.now()
 	}

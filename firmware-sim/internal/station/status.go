@@ -27,7 +27,7 @@ func status(f facts) ocpp16.ChargePointStatus {
 	switch {
 	case f.fault != nil && !f.fault.warning():
 		return ocpp16.ChargePointStatusFaulted
-	case f.transaction && f.away:
+	case f.transaction && (f.away || f.fault != nil && f.fault.code == ocpp16.ChargePointErrorCodeEVCommunicationError):
 		return ocpp16.ChargePointStatusSuspendedEV
 	case f.transaction && !f.offered: // has precedence over SuspendedEV
 		return ocpp16.ChargePointStatusSuspendedEVSE
@@ -61,6 +61,9 @@ func (s *Station) current(c *connector) report {
 	})}
 	if f != nil {
 		r.code = f.code
+	}
+	if r.code == ocpp16.ChargePointErrorCodeEVCommunicationError && (c.outlet.Car() == nil || r.status == ocpp16.ChargePointStatusUnavailable || r.status == ocpp16.ChargePointStatusReserved) {
+		r.code = ocpp16.ChargePointErrorCodeNoError // §4.9: it is said of some statuses only
 	}
 	return r
 }

@@ -33,6 +33,7 @@ func TestStatus(t *testing.T) {
 		{"going out of service, the car has to leave", facts{inoperative: true, plugged: true, finished: true}, "Finishing"},
 		{"broken", facts{fault: broken, plugged: true, transaction: true, offered: true, wants: true}, "Faulted"},
 		{"broken and out of service", facts{fault: broken, inoperative: true}, "Faulted"},
+		{"the car says nothing", facts{fault: &fault{code: ocpp16.ChargePointErrorCodeEVCommunicationError}, plugged: true, transaction: true, wants: true}, "SuspendedEV"},
 		{"a warning", facts{fault: warned, plugged: true, transaction: true, offered: true, wants: true}, "Charging"},
 	}
 	for _, tt := range tests {
