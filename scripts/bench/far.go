@@ -11,6 +11,7 @@ import (
 
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/wire"
+	"github.com/klauspost/compress/zstd"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -25,6 +26,10 @@ type far struct {
 	positions map[string]wire.Sequence
 	events    atomic.Int64
 	bytes     atomic.Int64
+
+	unpacking sync.Mutex // guards what follows
+	decoder   *zstd.Decoder
+	plain     []byte
 }
 
 // allow lets everybody in: only the gateway under test knows the address.
@@ -37,7 +42,11 @@ func (*allow) OnACLCheck(*mqtt.Client, string, bool) bool              { return 
 
 // newFar listens on address.
 func newFar(address string) (*far, error) {
-	f := &far{address: address, positions: map[string]wire.Sequence{}}
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	f := &far{address: address, positions: map[string]wire.Sequence{}, decoder: decoder}
 	return f, f.start()
 }
 
@@ -53,6 +62,9 @@ func (f *far) start() error {
 		return err
 	}
 	if err := f.server.Subscribe("cy/1/+/up/+", 2, f.up); err != nil {
+		return err
+	}
+	if err := f.server.Subscribe("cy/1/+/ask", 3, f.ask); err != nil {
 		return err
 	}
 	return f.server.Serve()
@@ -81,13 +93,28 @@ func (f *far) hello(_ *mqtt.Client, _ packets.Subscription, pk packets.Packet) {
 	f.publish(wire.Topic(g, wire.KindWelcome), w)
 }
 
+// ask accepts every token, for as long as a manager's answer usually holds.
+func (f *far) ask(_ *mqtt.Client, _ packets.Subscription, pk packets.Packet) {
+	g, _, _, err := wire.ParseTopic(pk.TopicName)
+	if err != nil {
+		return
+	}
+	q, err := wire.Decode[wire.Ask](pk.Payload)
+	if err != nil || q.Token == nil {
+		return
+	}
+	f.publish(wire.Topic(g, wire.KindAnswer), wire.Answer{ID: q.ID, Token: &wire.TokenEntry{Token: *q.Token, Status: "accepted"}})
+}
+
 func (f *far) up(_ *mqtt.Client, _ packets.Subscription, pk packets.Packet) {
 	g, _, lane, err := wire.ParseTopic(pk.TopicName)
 	if err != nil {
 		return
 	}
 	f.bytes.Add(int64(len(pk.Payload)))
-	plain, err := wire.Unpack(pk.Payload)
+	f.unpacking.Lock()
+	defer f.unpacking.Unlock()
+	plain, err := f.unpack(pk.Payload)
 	if err != nil {
 		return
 	}
@@ -117,6 +144,16 @@ func (f *far) up(_ *mqtt.Client, _ packets.Subscription, pk packets.Packet) {
 	f.mu.Unlock()
 	f.events.Add(int64(to.Sequence - from.Sequence + 1))
 	f.publish(wire.Topic(g, wire.KindAck, lane), wire.Ack{Stream: to.Stream, First: &a, Sequence: &b})
+}
+
+// unpack is wire.Unpack without a new buffer for each payload.
+func (f *far) unpack(payload []byte) ([]byte, error) {
+	if len(payload) > 0 && payload[0] == '[' {
+		return payload, nil
+	}
+	plain, err := f.decoder.DecodeAll(payload, f.plain[:0])
+	f.plain = plain
+	return plain, err
 }
 
 func (f *far) publish(topic string, v any) {

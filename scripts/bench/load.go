@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // A fleet is a number of bare charge points: WebSocket connections that live
@@ -35,12 +32,13 @@ type fleet struct {
 type charger struct {
 	fleet       *fleet
 	id          string
-	conn        *websocket.Conn
-	next        int
+	conn        *socket
+	next        int64
 	meter       int64
 	transaction int64
 	spent       []time.Duration
-	buf         []byte
+	buf         []byte // the frame being made
+	want        []byte // how its answer begins
 }
 
 // connect opens all connections and boots the chargers. workers connections are
@@ -63,19 +61,16 @@ func (f *fleet) connect(ctx context.Context) ([]*charger, error) {
 	return all, errors.Join(errs...)
 }
 
-var dialer = websocket.Dialer{Subprotocols: []string{"ocpp1.6"}, HandshakeTimeout: 30 * time.Second, ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{}}
-
 func (f *fleet) dial(ctx context.Context, id string) (*charger, error) {
-	conn, resp, err := dialer.DialContext(ctx, f.url+"/"+id, http.Header{})
+	conn, err := open(ctx, f.url+"/"+id)
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", id, err)
 	}
-	if err := resp.Body.Close(); err != nil {
-		return nil, err
-	}
 	c := &charger{fleet: f, id: id, conn: conn, meter: 1000}
-	if _, err := c.call("BootNotification", `{"chargePointVendor":"bench","chargePointModel":"bench"}`); err != nil {
-		return nil, err
+	c.begin("BootNotification")
+	c.add(`{"chargePointVendor":"bench","chargePointModel":"bench"}`)
+	if _, err := c.call(); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	return c, nil
 }
@@ -88,84 +83,168 @@ func closeAll(all []*charger) {
 	}
 }
 
-// call sends one CALL and reads until its answer comes; calls of the server are
-// answered with an error, as a station without any optional profile does.
-func (c *charger) call(action, payload string) ([]byte, error) {
+// begin begins a CALL; its payload is added to it.
+func (c *charger) begin(action string) {
 	c.next++
-	id := c.id + "-" + strconv.Itoa(c.next)
-	c.buf = append(append(append(append(append(append(append(c.buf[:0], `[2,"`...), id...), `","`...), action...), `",`...), payload...), ']')
+	c.buf = append(c.buf[:0], make([]byte, maskRoom)...)
+	c.add(`[2,"`)
+	from := len(c.buf)
+	c.add(c.id)
+	c.add("-")
+	c.addInt(c.next)
+	c.want = append(append(append(c.want[:0], `[3,"`...), c.buf[from:]...), `",`...)
+	c.add(`","`)
+	c.add(action)
+	c.add(`",`)
+}
+
+func (c *charger) add(text string) { c.buf = append(c.buf, text...) }
+func (c *charger) addInt(n int64)  { c.buf = strconv.AppendInt(c.buf, n, 10) }
+func (c *charger) addNow()         { c.buf = time.Now().UTC().AppendFormat(c.buf, "2006-01-02T15:04:05.000Z") }
+func (c *charger) addStatus(status string) {
+	c.add(`{"connectorId":1,"errorCode":"NoError","status":"`)
+	c.add(status)
+	c.add(`","timestamp":"`)
+	c.addNow()
+	c.add(`"}`)
+}
+
+// call sends the CALL and reads until its answer comes; calls of the server are
+// answered with an error, as a station without any optional profile does.
+func (c *charger) call() ([]byte, error) {
+	c.add("]")
 	sent := time.Now()
-	if err := c.conn.WriteMessage(websocket.TextMessage, c.buf); err != nil {
+	if err := c.conn.send(opText, c.buf); err != nil {
 		return nil, err
 	}
-	if err := c.conn.SetReadDeadline(sent.Add(60 * time.Second)); err != nil {
-		return nil, err
-	}
-	want := []byte(`[3,"` + id + `",`)
 	for {
-		_, answer, err := c.conn.ReadMessage()
+		answer, err := c.conn.receive()
 		if err != nil {
-			return nil, fmt.Errorf("%s: no answer to %s: %w", c.id, action, err)
+			return nil, fmt.Errorf("%s: no answer to %s: %w", c.id, c.buf[maskRoom:], err)
 		}
 		if bytes.HasPrefix(answer, []byte("[2,")) {
 			fields := bytes.SplitN(answer, []byte(`"`), 3)
-			if err := c.conn.WriteMessage(websocket.TextMessage, []byte(`[4,"`+string(fields[1])+`","NotImplemented","",{}]`)); err != nil {
+			refusal := append(make([]byte, maskRoom), `[4,"`+string(fields[1])+`","NotImplemented","",{}]`...)
+			if err := c.conn.send(opText, refusal); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		c.spent = append(c.spent, time.Since(sent))
-		c.fleet.calls.Add(1)
-		if !bytes.HasPrefix(bytes.ReplaceAll(answer, []byte(" "), nil), want) {
-			return nil, fmt.Errorf("%s: %s was answered with %s", c.id, action, answer)
+		if !bytes.HasPrefix(answer, c.want) && !bytes.HasPrefix(bytes.ReplaceAll(answer, []byte(" "), nil), c.want) {
+			return nil, fmt.Errorf("%s: %s was answered with %s", c.id, c.buf[maskRoom:], answer)
 		}
+		c.fleet.calls.Add(1)
 		return answer, nil
 	}
 }
 
-// session is the 19 calls of one charging session.
+// steps are the 19 calls of one charging session.
+var steps = []func(c *charger) error{
+	status("Preparing"), authorize, start, status("Charging"),
+	values, values, values, values, values, values, values, values, values, values,
+	status("Finishing"), stop, status("Available"), heartbeat, heartbeat,
+}
+
+func status(word string) func(c *charger) error {
+	return func(c *charger) error {
+		c.begin("StatusNotification")
+		c.addStatus(word)
+		_, err := c.call()
+		return err
+	}
+}
+
+func authorize(c *charger) error {
+	c.begin("Authorize")
+	c.add(`{"idTag":"BENCH001"}`)
+	return c.accepted()
+}
+
+// accepted makes a call whose answer must say so.
+func (c *charger) accepted() error {
+	answer, err := c.call()
+	if err == nil && !bytes.Contains(answer, []byte(`"Accepted"`)) {
+		err = fmt.Errorf("%s: %s was answered with %s", c.id, c.buf[maskRoom:], answer)
+	}
+	return err
+}
+
+func start(c *charger) error {
+	c.begin("StartTransaction")
+	c.add(`{"connectorId":1,"idTag":"BENCH001","meterStart":`)
+	c.addInt(c.meter)
+	c.add(`,"timestamp":"`)
+	c.addNow()
+	c.add(`"}`)
+	sent := time.Now()
+	answer, err := c.call()
+	if err != nil {
+		return err
+	}
+	if c.transaction, err = number(answer, `"transactionId":`); err != nil {
+		return err
+	}
+	if !bytes.Contains(answer, []byte(`"Accepted"`)) {
+		return fmt.Errorf("%s: start was answered with %s", c.id, answer)
+	}
+	if c.fleet.onStart != nil {
+		c.fleet.onStart(c.id, c.transaction, sent)
+	}
+	return nil
+}
+
+func values(c *charger) error {
+	c.meter += 50
+	c.begin("MeterValues")
+	c.add(`{"connectorId":1,"transactionId":`)
+	c.addInt(c.transaction)
+	c.add(`,"meterValue":[{"timestamp":"`)
+	c.addNow()
+	c.add(`","sampledValue":[{"value":"`)
+	c.addInt(c.meter)
+	c.add(`","context":"Sample.Periodic","measurand":"Energy.Active.Import.Register","unit":"Wh"},` +
+		`{"value":"11040.0","context":"Sample.Periodic","measurand":"Power.Active.Import","unit":"W"},` +
+		`{"value":"16.01","context":"Sample.Periodic","measurand":"Current.Import","phase":"L1","unit":"A"},` +
+		`{"value":"15.98","context":"Sample.Periodic","measurand":"Current.Import","phase":"L2","unit":"A"},` +
+		`{"value":"16.02","context":"Sample.Periodic","measurand":"Current.Import","phase":"L3","unit":"A"},` +
+		`{"value":"230.1","context":"Sample.Periodic","measurand":"Voltage","phase":"L1-N","unit":"V"},` +
+		`{"value":"229.8","context":"Sample.Periodic","measurand":"Voltage","phase":"L2-N","unit":"V"},` +
+		`{"value":"231.0","context":"Sample.Periodic","measurand":"Voltage","phase":"L3-N","unit":"V"},` +
+		`{"value":"16.0","context":"Sample.Periodic","measurand":"Current.Offered","unit":"A"},` +
+		`{"value":"41","context":"Sample.Periodic","measurand":"SoC","unit":"Percent","location":"EV"}]}]}`)
+	_, err := c.call()
+	return err
+}
+
+func stop(c *charger) error {
+	c.begin("StopTransaction")
+	c.add(`{"transactionId":`)
+	c.addInt(c.transaction)
+	c.add(`,"idTag":"BENCH001","meterStop":`)
+	c.addInt(c.meter)
+	c.add(`,"timestamp":"`)
+	c.addNow()
+	c.add(`","reason":"Local"}`)
+	return c.accepted()
+}
+
+func heartbeat(c *charger) error {
+	c.begin("Heartbeat")
+	c.add("{}")
+	_, err := c.call()
+	return err
+}
+
+// session makes the calls of one charging session, or fewer when ctx ends.
 func (c *charger) session(ctx context.Context) error {
-	status := func(s string) [2]string {
-		return [2]string{"StatusNotification", `{"connectorId":1,"errorCode":"NoError","status":"` + s + `","timestamp":"` + now() + `"}`}
-	}
-	steps := [][2]string{status("Preparing"), {"Authorize", `{"idTag":"BENCH001"}`}, {"StartTransaction", ""}, status("Charging")}
-	for range 10 {
-		steps = append(steps, [2]string{"MeterValues", ""})
-	}
-	steps = append(steps, status("Finishing"), [2]string{"StopTransaction", ""}, status("Available"), [2]string{"Heartbeat", "{}"}, [2]string{"Heartbeat", "{}"})
-	for _, s := range steps {
+	for _, step := range steps {
 		if ctx.Err() != nil {
 			return nil
 		}
 		began := time.Now()
-		switch s[0] {
-		case "StartTransaction":
-			answer, err := c.call(s[0], fmt.Sprintf(`{"connectorId":1,"idTag":"BENCH001","meterStart":%d,"timestamp":"%s"}`, c.meter, now()))
-			if err != nil {
-				return err
-			}
-			if c.transaction, err = number(answer, `"transactionId":`); err != nil {
-				return err
-			}
-			if !bytes.Contains(answer, []byte("Accepted")) {
-				return fmt.Errorf("%s: start was answered with %s", c.id, answer)
-			}
-			if c.fleet.onStart != nil {
-				c.fleet.onStart(c.id, c.transaction, began)
-			}
-		case "MeterValues":
-			c.meter += 50
-			if _, err := c.call(s[0], c.meterValues()); err != nil {
-				return err
-			}
-		case "StopTransaction":
-			if _, err := c.call(s[0], fmt.Sprintf(`{"transactionId":%d,"idTag":"BENCH001","meterStop":%d,"timestamp":"%s","reason":"Local"}`, c.transaction, c.meter, now())); err != nil {
-				return err
-			}
-		default:
-			if _, err := c.call(s[0], s[1]); err != nil {
-				return err
-			}
+		if err := step(c); err != nil {
+			return err
 		}
 		if rest := c.fleet.pace - time.Since(began); c.fleet.pace > 0 && rest > 0 {
 			t := time.NewTimer(rest)
@@ -178,22 +257,6 @@ func (c *charger) session(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000Z") }
-
-func (c *charger) meterValues() string {
-	return fmt.Sprintf(`{"connectorId":1,"transactionId":%d,"meterValue":[{"timestamp":"%s","sampledValue":[`+
-		`{"value":"%d","context":"Sample.Periodic","measurand":"Energy.Active.Import.Register","unit":"Wh"},`+
-		`{"value":"11040.0","context":"Sample.Periodic","measurand":"Power.Active.Import","unit":"W"},`+
-		`{"value":"16.01","context":"Sample.Periodic","measurand":"Current.Import","phase":"L1","unit":"A"},`+
-		`{"value":"15.98","context":"Sample.Periodic","measurand":"Current.Import","phase":"L2","unit":"A"},`+
-		`{"value":"16.02","context":"Sample.Periodic","measurand":"Current.Import","phase":"L3","unit":"A"},`+
-		`{"value":"230.1","context":"Sample.Periodic","measurand":"Voltage","phase":"L1-N","unit":"V"},`+
-		`{"value":"229.8","context":"Sample.Periodic","measurand":"Voltage","phase":"L2-N","unit":"V"},`+
-		`{"value":"231.0","context":"Sample.Periodic","measurand":"Voltage","phase":"L3-N","unit":"V"},`+
-		`{"value":"16.0","context":"Sample.Periodic","measurand":"Current.Offered","unit":"A"},`+
-		`{"value":"41","context":"Sample.Periodic","measurand":"SoC","unit":"Percent","location":"EV"}]}]}`, c.transaction, now(), c.meter)
 }
 
 // number reads the integer that follows key.

@@ -364,15 +364,11 @@ func (b *bench) wire() (float64, string, error) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			answer, err := c.call("StartTransaction", fmt.Sprintf(`{"connectorId":1,"idTag":"BENCH001","meterStart":%d,"timestamp":"%s"}`, c.meter, now()))
-			if err == nil {
-				c.transaction, err = number(answer, `"transactionId":`)
-			}
+			err := start(c)
 			t := time.NewTicker(30 * time.Second)
 			defer t.Stop()
 			for err == nil && ctx.Err() == nil {
-				c.meter += 92
-				if _, err = c.call("MeterValues", c.meterValues()); err != nil {
+				if err = values(c); err != nil {
 					break
 				}
 				select {
