@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
@@ -12,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite" // to take an image of a card that is in use
 )
 
 // Proof 1: a full session of a charge point that shares no code with us.
@@ -262,12 +267,7 @@ func TestCardRestored(t *testing.T) {
 	}
 	data, image := filepath.Join(h.dir, "edge"), filepath.Join(h.dir, "image")
 	charge("CAFE01")
-	h.gateway.stop()
-	if err := os.CopyFS(image, os.DirFS(data)); err != nil {
-		t.Fatal(err)
-	}
-	h.gateway.start()
-	eventually(t, "gateway is healthy", h.gatewayReady)
+	takeImage(t, data, image)
 	charge("CAFE02")
 	eventually(t, "both sessions have arrived", h.endedSessions(2))
 	h.gateway.kill()
@@ -284,6 +284,37 @@ func TestCardRestored(t *testing.T) {
 	charge("CAFE03")
 	eventually(t, "the third session has arrived", h.endedSessions(3))
 	h.compareOrder(h.events(""))
+	if starts := h.events("chargeyard.gateway.started"); len(starts) != 2 {
+		t.Errorf("%d starts of the gateway have arrived, want the first and the one after the card was restored", len(starts))
+	}
+	lost := func(e entry) bool { return strings.Contains(string(e.Data), "storage_lost") }
+	if alarms := h.events("chargeyard.gateway.alarm"); !slices.ContainsFunc(alarms, lost) {
+		t.Errorf("no alarm tells that the storage lost what it had confirmed: %+v", alarms)
+	}
+}
+
+// takeImage copies the directory of a gateway that is at work: its databases as
+// SQLite copies them, the rest file by file.
+func takeImage(t *testing.T, data, image string) {
+	t.Helper()
+	if err := os.CopyFS(image, os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"events.db", "samples.db"} {
+		for _, part := range []string{"", "-wal", "-shm"} {
+			if err := os.Remove(filepath.Join(image, name+part)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+		db, err := sql.Open("sqlite", filepath.Join(data, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = db.ExecContext(t.Context(), "VACUUM INTO ?", filepath.Join(image, name))
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatalf("image of %s: %v", name, err)
+		}
+	}
 }
 
 // endedSessions asks for n ended sessions and an empty gateway.
