@@ -120,6 +120,7 @@ type Station struct {
 	timeouts     int // calls in a row that were not answered in time
 	firmware     job
 	upload       job
+	jobs         int  // so far
 	noSecurity   bool // the central system does not know the security extension
 	boardStatus  report
 	resetting    ocpp16.ResetType

@@ -1,33 +1,23 @@
 package station
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"path"
 	"regexp"
 	"strconv"
 	"time"
 
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/trust"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
 
-const (
-	transferTimeout   = 2 * time.Minute
-	maxFirmware       = 64 << 20 // bytes
-	installTime       = time.Second
-	securityLogLength = 100
-)
+// installTime is how long it takes to replace the firmware.
+const installTime = time.Second
 
 // job is an update or an upload.
 type job struct {
+	number     int // counts jobs, so that the end of an older one can be told apart
 	running    bool
 	signed     bool // by the security extension
 	log        bool // GetLog rather than GetDiagnostics
@@ -139,7 +129,9 @@ func (s *Station) update(u update) {
 		s.firmware.end()
 		signed, id = false, 0
 	}
-	s.firmware = job{running: true, signed: signed, id: id}
+	s.jobs++
+	number := s.jobs
+	s.firmware = job{number: number, running: true, signed: signed, id: id}
 	wait := u.retrieve.Sub(s.now())
 	if wait > 0 && signed {
 		s.firmwareStatus("DownloadScheduled")
@@ -149,7 +141,11 @@ func (s *Station) update(u update) {
 		s.firmware.cancel = s.background(func(ctx context.Context) {
 			image, err := withRetries(ctx, u.retries, u.interval, func() ([]byte, error) { return download(ctx, u.location) })
 			if ctx.Err() == nil {
-				s.post(func() { s.downloaded(u, image, err) })
+				s.post(func() {
+					if s.firmware.number == number {
+						s.downloaded(u, image, err)
+					}
+				})
 			}
 		})
 	})
@@ -277,279 +273,4 @@ func versionOf(location, running string) string {
 		}
 	}
 	return running + ".1"
-}
-
-// ---- logs, §5.9 and GetLog
-
-func (s *Station) sendLog(j job, location, name string, content []byte, retries, interval *int64) {
-	s.upload.end()
-	s.upload = j
-	s.uploadStatus("Uploading")
-	s.upload.cancel = s.background(func(ctx context.Context) {
-		_, err := withRetries(ctx, retries, interval, func() ([]byte, error) { return nil, put(ctx, location, name, content) })
-		if ctx.Err() != nil {
-			return
-		}
-		s.post(func() {
-			status := "Uploaded"
-			if err != nil {
-				s.log.Warn("a log cannot be uploaded", "err", err)
-				status = "UploadFailed"
-				if s.upload.log {
-					status = "UploadFailure"
-				}
-			}
-			s.uploadStatus(status)
-			s.upload = job{log: s.upload.log, id: s.upload.id}
-		})
-	})
-}
-
-func (s *Station) uploadStatus(status string) {
-	s.upload.status = status
-	c := s.sayDiagnostics
-	if s.upload.log {
-		c = s.sayLog
-	}
-	c().keep = true
-}
-
-// sayDiagnostics tells how a GetDiagnostics stands.
-func (s *Station) sayDiagnostics() *call {
-	status := ocpp16.DiagnosticsStatusIdle
-	if s.upload.status != "" && !s.upload.log {
-		status = ocpp16.DiagnosticsStatus(s.upload.status)
-	}
-	return s.say(&ocpp16.DiagnosticsStatusNotificationRequest{Status: status}, nil)
-}
-
-// sayLog tells how a GetLog stands.
-func (s *Station) sayLog() *call {
-	req := &ocpp16.LogStatusNotificationRequest{Status: ocpp16.UploadLogStatusIdle}
-	if s.upload.status != "" && s.upload.log {
-		id := s.upload.id
-		req.Status, req.RequestID = ocpp16.UploadLogStatus(s.upload.status), &id
-	}
-	return s.say(req, nil)
-}
-
-func (s *Station) logName(kind string) string {
-	return cutText(fileName(s.cfg.Identity), 200) + "-" + kind + "-" + s.now().Format("20060102T150405Z") + ".json"
-}
-
-// diagnostics is what a charge point tells of itself.
-func (s *Station) diagnostics() []byte {
-	known, _ := s.keys.Report(nil)
-	return document(map[string]any{
-		"identity": s.cfg.Identity, "vendor": s.cfg.Vendor, "model": s.cfg.Model, "firmware": s.state.Firmware, "time": s.now(),
-		"view": s.view(), "configuration": known, "profiles": s.state.Profiles.Profiles, "queue": s.state.Queue,
-	})
-}
-
-func (s *Station) securityLog() []byte { return document(s.state.SecurityLog) }
-
-func document(v any) []byte {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return []byte(err.Error())
-	}
-	return append(b, '\n')
-}
-
-// security notes an event of the security extension. The critical ones are sent,
-// in order with the queue, until the central system says that it does not know
-// them.
-func (s *Station) security(kind, info string) {
-	info = cutText(info, 255)
-	s.state.SecurityLog = append(s.state.SecurityLog, SecurityEvent{Time: ms(s.now()), Type: kind, Info: info})
-	if n := len(s.state.SecurityLog) - securityLogLength; n > 0 {
-		s.state.SecurityLog = s.state.SecurityLog[n:]
-	}
-	s.dirty = true
-	if !s.noSecurity {
-		s.enqueue(&ocpp16.SecurityEventNotificationRequest{Type: kind, Timestamp: at(ms(s.now())), TechInfo: info}, 0)
-	}
-}
-
-// ---- files
-
-// withRetries repeats work as often as the order says; by itself once more after
-// ten seconds.
-func withRetries(ctx context.Context, retries, interval *int64, work func() ([]byte, error)) ([]byte, error) {
-	left, pause := int64(1), 10*time.Second
-	if retries != nil {
-		left = min(*retries, 100)
-	}
-	if interval != nil {
-		pause = time.Duration(*interval) * time.Second
-	}
-	for {
-		b, err := work()
-		if err == nil || left <= 0 {
-			return b, err
-		}
-		left--
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(pause):
-		}
-	}
-}
-
-// web checks that a location can be reached by HTTP, the only protocol that the
-// charge point has (key SupportedFileTransferProtocols).
-func web(location string) (*url.URL, error) {
-	u, err := url.Parse(location)
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("%q: expected http:// or https://", location)
-	}
-	return u, nil
-}
-
-func transfer(ctx context.Context, method, location string, content []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, location, bytes.NewReader(content))
-	if err != nil {
-		return nil, err
-	}
-	client := http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxFirmware+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return nil, fmt.Errorf("%s %s was answered with %s", method, location, resp.Status)
-	case len(body) > maxFirmware:
-		return nil, fmt.Errorf("%s is larger than %d bytes", location, maxFirmware)
-	}
-	return body, nil
-}
-
-func download(ctx context.Context, location string) ([]byte, error) {
-	u, err := web(location)
-	if err != nil {
-		return nil, err
-	}
-	return transfer(ctx, http.MethodGet, u.String(), nil)
-}
-
-// put uploads a file to a location; one that ends with a slash is a folder.
-func put(ctx context.Context, location, name string, content []byte) error {
-	u, err := web(location)
-	if err != nil {
-		return err
-	}
-	if u.Path == "" || u.Path[len(u.Path)-1] == '/' {
-		u = u.JoinPath(name)
-	}
-	_, err = transfer(ctx, http.MethodPut, u.String(), content)
-	return err
-}
-
-// ---- passwords
-
-// password is what the charge point proves itself with: AuthorizationKey when it
-// was set (hex digits stand for bytes), else that of the factory.
-func (s *Station) password() []byte {
-	key := s.keys.Get(keys.AuthorizationKey)
-	if key == "" {
-		return []byte(s.cfg.Password)
-	}
-	if b, err := hex.DecodeString(key); err == nil {
-		return b
-	}
-	return []byte(key)
-}
-
-// ---- certificates
-
-// signCertificate asks for a certificate with a new key.
-func (s *Station) signCertificate() *call {
-	organization := s.keys.Get(keys.CpoName)
-	key, csr, err := trust.Request(s.cfg.Identity, organization)
-	if err != nil {
-		s.log.Error("make a certificate request", "err", err)
-		return nil
-	}
-	s.state.PendingKey = key
-	s.dirty = true
-	c := s.say(&ocpp16.SignCertificateRequest{CSR: csr}, func(answer ocpp16.Response, err error) {
-		if resp, ok := answer.(*ocpp16.SignCertificateResponse); ok && err == nil && resp.Status == ocpp16.GenericStatusRejected {
-			s.log.Warn("the central system will not sign a certificate")
-		}
-	})
-	c.keep = true
-	return c
-}
-
-// takeCertificate is CertificateSigned.
-func (s *Station) takeCertificate(req *ocpp16.CertificateSignedRequest) ocpp16.CertificateSignedStatus {
-	key := s.state.PendingKey
-	if key == "" {
-		key = s.state.Key
-	}
-	if err := trust.CheckChain(req.CertificateChain, key, s.now()); err != nil {
-		s.security("InvalidChargePointCertificate", err.Error())
-		return ocpp16.CertificateSignedStatusRejected
-	}
-	s.state.Key, s.state.Chain, s.state.PendingKey = key, req.CertificateChain, ""
-	s.dirty = true
-	return ocpp16.CertificateSignedStatusAccepted
-}
-
-func (s *Station) installCertificate(req *ocpp16.InstallCertificateRequest) ocpp16.InstallCertificateStatus {
-	if len(s.state.Certificates) >= s.keys.Int(keys.CertificateStoreMaxLength) {
-		return ocpp16.InstallCertificateStatusFailed
-	}
-	added, err := trust.Identify(req.Certificate, ocpp16.HashAlgorithmSHA256)
-	if err != nil {
-		s.log.Warn("a certificate is refused", "err", err)
-		return ocpp16.InstallCertificateStatusRejected
-	}
-	for i, c := range s.state.Certificates { // the same one again
-		if held, err := trust.Identify(c.PEM, ocpp16.HashAlgorithmSHA256); err == nil && c.Use == req.CertificateType && trust.Same(held, added) {
-			s.state.Certificates[i].PEM = req.Certificate
-			s.dirty = true
-			return ocpp16.InstallCertificateStatusAccepted
-		}
-	}
-	s.state.Certificates = append(s.state.Certificates, InstalledCertificate{Use: req.CertificateType, PEM: req.Certificate})
-	s.dirty = true
-	return ocpp16.InstallCertificateStatusAccepted
-}
-
-func (s *Station) deleteCertificate(req *ocpp16.DeleteCertificateRequest) ocpp16.DeleteCertificateStatus {
-	for i, c := range s.state.Certificates {
-		held, err := trust.Identify(c.PEM, req.CertificateHashData.HashAlgorithm)
-		if err == nil && trust.Same(held, req.CertificateHashData) {
-			s.state.Certificates = append(s.state.Certificates[:i], s.state.Certificates[i+1:]...)
-			s.dirty = true
-			return ocpp16.DeleteCertificateStatusAccepted
-		}
-	}
-	return ocpp16.DeleteCertificateStatusNotFound
-}
-
-func (s *Station) listCertificates(req *ocpp16.GetInstalledCertificateIdsRequest) ocpp16.Response {
-	resp := &ocpp16.GetInstalledCertificateIdsResponse{Status: ocpp16.GetInstalledCertificateStatusNotFound}
-	for _, c := range s.state.Certificates {
-		if c.Use != req.CertificateType {
-			continue
-		}
-		if id, err := trust.Identify(c.PEM, ocpp16.HashAlgorithmSHA256); err == nil {
-			resp.Status = ocpp16.GetInstalledCertificateStatusAccepted
-			resp.CertificateHashData = append(resp.CertificateHashData, id)
-		}
-	}
-	return resp
 }
