@@ -156,18 +156,39 @@ type Address struct {
 
 // Subject writes a as the subject of a CloudEvent, the identity
 // percent-encoded: "stations/CP-7/evses/1/connectors/1".
-func (a Address) Subject() string {
+func (a Address) Subject() string { return string(a.AppendSubject(nil)) }
+
+// AppendSubject appends the subject, nothing for the gateway itself.
+func (a Address) AppendSubject(b []byte) []byte {
 	if a.Station == "" {
-		return ""
+		return b
 	}
-	s := "stations/" + url.PathEscape(string(a.Station))
+	b = append(b, "stations/"...)
+	if plain(string(a.Station)) {
+		b = append(b, a.Station...)
+	} else {
+		b = append(b, url.PathEscape(string(a.Station))...)
+	}
 	if a.EVSE > 0 {
-		s += "/evses/" + strconv.Itoa(a.EVSE)
+		b = append(b, "/evses/"...)
+		b = strconv.AppendInt(b, int64(a.EVSE), 10)
 		if a.Connector > 0 {
-			s += "/connectors/" + strconv.Itoa(a.Connector)
+			b = append(b, "/connectors/"...)
+			b = strconv.AppendInt(b, int64(a.Connector), 10)
 		}
 	}
-	return s
+	return b
+}
+
+// plain tells whether nothing in an identity needs an escape in a URL.
+func plain(id string) bool {
+	for i := range len(id) {
+		c := id[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
 }
 
 // ParseSubject reads what Subject wrote.
@@ -208,7 +229,9 @@ func ParseSubject(s string) (Address, error) {
 }
 
 // Source is the CloudEvents source of a gateway: "/gateways/gw-1".
-func Source(g GatewayID) string { return "/gateways/" + string(g) }
+func Source(g GatewayID) string { return sourcePrefix + string(g) }
+
+const sourcePrefix = "/gateways/"
 
 // Payload is the data of one type of event.
 type Payload interface{ EventType() Type }
@@ -243,17 +266,38 @@ type Event struct {
 // TimeLayout is RFC 3339 in UTC with milliseconds.
 const TimeLayout = "2006-01-02T15:04:05.000Z"
 
+// AppendTime appends t as TimeLayout says.
+func AppendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(b, TimeLayout)
+	}
+	hour, minute, second := t.Clock()
+	milli := t.Nanosecond() / int(time.Millisecond)
+	two := func(n int) (byte, byte) { return byte('0' + n/10), byte('0' + n%10) }
+	y1, y2 := two(year / 100)
+	y3, y4 := two(year % 100)
+	m1, m2 := two(int(month))
+	d1, d2 := two(day)
+	h1, h2 := two(hour)
+	i1, i2 := two(minute)
+	s1, s2 := two(second)
+	f1, f2 := two(milli / 10)
+	return append(b, y1, y2, y3, y4, '-', m1, m2, '-', d1, d2, 'T', h1, h2, ':', i1, i2, ':', s1, s2,
+		'.', f1, f2, byte('0'+milli%10), 'Z')
+}
+
 // AppendTail appends everything of a numbered event that follows its number,
 // from "source" to the closing brace. What a lane stores is this tail: the head
 // is made anew from stream and number by AppendHead.
 func AppendTail(b []byte, g GatewayID, d *Draft) ([]byte, error) {
-	data, err := json.Marshal(d.Data)
-	if err != nil {
-		return b, fmt.Errorf("encode %s: %w", d.Data.EventType(), err)
-	}
 	start := len(b)
 	b = appendEnvelope(b, g, d, false)
-	b = append(b, data...)
+	b, err := appendData(b, d.Data)
+	if err != nil {
+		return b[:start], fmt.Errorf("encode %s: %w", d.Data.EventType(), err)
+	}
 	b = append(b, '}')
 	if len(b)-start > MaxSize-headSize {
 		return b[:start], fmt.Errorf("encode %s: %w: %d bytes", d.Data.EventType(), ErrTooLarge, len(b)-start)
@@ -269,17 +313,18 @@ const headSize = 200 // generous bound of what AppendHead writes
 
 func appendEnvelope(b []byte, g GatewayID, d *Draft, truncated bool) []byte {
 	b = append(b, `"source":"`...)
-	b = append(b, Source(g)...)
+	b = append(b, sourcePrefix...)
+	b = append(b, g...)
 	b = append(b, `","type":"`...)
 	b = append(b, d.Data.EventType()...)
-	if s := d.Address.Subject(); s != "" {
+	if d.Address.Station != "" {
 		b = append(b, `","subject":"`...)
-		b = append(b, s...) // percent-encoded: nothing in it needs a JSON escape
+		b = d.Address.AppendSubject(b) // percent-encoded: nothing in it needs a JSON escape
 	}
 	b = append(b, `","time":"`...)
-	b = d.Time.UTC().AppendFormat(b, TimeLayout)
+	b = AppendTime(b, d.Time)
 	b = append(b, `","recorded":"`...)
-	b = d.Recorded.UTC().AppendFormat(b, TimeLayout)
+	b = AppendTime(b, d.Recorded)
 	b = append(b, `","boot":"`...)
 	b = append(b, d.Boot...)
 	b = append(b, `","clock":"`...)
