@@ -7,6 +7,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,10 @@ const (
 	workers    = 16
 	queueDepth = 8         // messages of one lane of one gateway
 	queueBytes = 128 << 20 // of all together
+	// statusRetry is how long after a refusal the store is asked again to keep
+	// what a gateway said of its connection.
+	statusRetry = 2 * time.Second
+	maxStatus   = 4 << 10 // bytes of a status, which finds room always
 )
 
 // Bus carries messages to gateways.
@@ -79,9 +84,12 @@ type queueKey struct {
 	lane    string
 }
 
+// queue holds the messages of one key. It is in ready, or the first message is
+// under way, or it waits to try that one again.
 type queue struct {
 	key      queueKey
 	messages []message
+	underway bool // somebody works on the first message
 }
 
 type message struct {
@@ -110,7 +118,8 @@ func (i *Ingest) Metrics() []prometheus.Collector { return i.metrics.collectors(
 
 // Handle takes a message of a gateway and returns at once: hello, up and
 // status; others are not its business. What finds no room is dropped, as is
-// what comes while Run does not run.
+// what comes while Run does not run: its gateway repeats it. A status is said
+// once, so it finds room always and is tried until the store has it.
 func (i *Ingest) Handle(topic string, payload []byte) {
 	g, kind, lane, err := wire.ParseTopic(topic)
 	if err != nil {
@@ -126,7 +135,14 @@ func (i *Ingest) Handle(topic string, payload []byte) {
 	defer i.mu.Unlock()
 	key := queueKey{g, kind, lane}
 	q := i.queues[key]
-	if !i.running || q != nil && len(q.messages) >= queueDepth || i.bytes+len(payload) > queueBytes {
+	if q != nil && kind == wire.KindStatus && len(payload) <= maxStatus {
+		i.bytes -= q.makeRoom(payload)
+	}
+	full := q != nil && len(q.messages) >= queueDepth || i.bytes+len(payload) > queueBytes
+	if kind == wire.KindStatus && len(payload) <= maxStatus {
+		full = false
+	}
+	if !i.running || full {
 		i.metrics.dropped.Inc()
 		return
 	}
@@ -138,6 +154,26 @@ func (i *Ingest) Handle(topic string, payload []byte) {
 	}
 	q.messages = append(q.messages, message{topic, payload})
 	i.bytes += len(payload)
+}
+
+// makeRoom takes out what a new status makes needless: the same word, said
+// before, and the oldest words beyond the queue's depth. It returns their bytes.
+// An offline does not replace an online: it may be that of an older connection.
+func (q *queue) makeRoom(payload []byte) (freed int) {
+	kept := q.messages[:0:0]
+	waiting := q.messages
+	if q.underway {
+		kept, waiting = append(kept, waiting[0]), waiting[1:]
+	}
+	for n, m := range waiting {
+		if bytes.Equal(m.payload, payload) || len(waiting)-n >= queueDepth {
+			freed += len(m.payload)
+			continue
+		}
+		kept = append(kept, m)
+	}
+	q.messages = kept
+	return freed
 }
 
 // Run works until ctx ends. A message under way is finished.
@@ -179,9 +215,15 @@ func (i *Ingest) work(ctx context.Context) {
 		q := i.ready[0]
 		i.ready = i.ready[1:]
 		m := q.messages[0]
+		q.underway = true
 		i.mu.Unlock()
-		i.message(ctx, q.key, m)
+		kept := i.message(ctx, q.key, m)
 		i.mu.Lock()
+		q.underway = false
+		if !kept && q.key.kind == wire.KindStatus && len(m.payload) <= maxStatus {
+			i.later(q)
+			continue
+		}
 		i.bytes -= len(m.payload)
 		if q.messages = q.messages[1:]; len(q.messages) > 0 {
 			i.ready = append(i.ready, q)
@@ -192,7 +234,21 @@ func (i *Ingest) work(ctx context.Context) {
 	}
 }
 
-func (i *Ingest) message(ctx context.Context, from queueKey, m message) {
+// later makes q ready after a while; i.mu is held.
+func (i *Ingest) later(q *queue) {
+	time.AfterFunc(statusRetry, func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.running && i.queues[q.key] == q { // Run may have ended, and begun again
+			i.ready = append(i.ready, q)
+			i.more.Signal()
+		}
+	})
+}
+
+// message works on m and tells whether the store could; a gateway that nobody
+// knows and an answer that goes nowhere are no fault of it.
+func (i *Ingest) message(ctx context.Context, from queueKey, m message) (kept bool) {
 	log := i.log.With("gateway", from.gateway)
 	var err error
 	switch from.kind {
@@ -212,7 +268,9 @@ func (i *Ingest) message(ctx context.Context, from queueKey, m message) {
 		log.Debug("answer", "topic", m.topic, "err", err) // the gateway is gone, or comes again
 	default:
 		i.storeFails(log, m.topic, err)
+		return false
 	}
+	return true
 }
 
 var errUnpublished = errors.New("answer went nowhere")

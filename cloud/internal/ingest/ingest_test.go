@@ -469,6 +469,69 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+// A status is said once: what the store refuses, or what finds the queue full,
+// must reach it all the same.
+func TestStatusReachesTheStore(t *testing.T) {
+	const topic = "cy/1/gw-1/status"
+	word := func(online bool, connection string) []byte {
+		return fmt.Appendf(nil, `{"online":%t,"boot":"b","connection":"%s"}`, online, connection)
+	}
+	t.Run("after an outage of the database", func(t *testing.T) {
+		run(t, func(t *testing.T, w *world) {
+			w.store.err = errors.New("disk full")
+			w.ingest.Handle(topic, word(true, "2"))
+			w.take()
+			w.ingest.Handle(topic, word(false, "1")) // the will of the connection before
+			time.Sleep(time.Minute)
+			w.take()
+			w.store.mu.Lock()
+			w.store.err = nil
+			w.store.mu.Unlock()
+			time.Sleep(5 * time.Second)
+			w.take()
+			if want := []string{"gw-1trueb2", "gw-1falseb1"}; !slices.Equal(w.store.statuses, want) {
+				t.Errorf("statuses %q, want %q", w.store.statuses, want)
+			}
+		})
+	})
+	t.Run("after more words than the queue holds", func(t *testing.T) {
+		run(t, func(t *testing.T, w *world) {
+			w.store.err = errors.New("disk full")
+			for n := range 100 {
+				w.ingest.Handle(topic, word(true, fmt.Sprint(n)))
+				w.ingest.Handle(topic, word(false, fmt.Sprint(n)))
+			}
+			w.take()
+			w.store.mu.Lock()
+			w.store.err = nil
+			w.store.mu.Unlock()
+			time.Sleep(5 * time.Second)
+			w.take()
+			n := len(w.store.statuses)
+			if n < 2 || n > 10 || w.store.statuses[n-1] != "gw-1falseb99" || w.store.statuses[n-2] != "gw-1trueb99" {
+				t.Errorf("statuses %q, want a few, up to the newest", w.store.statuses)
+			}
+		})
+	})
+	t.Run("the last of equal words", func(t *testing.T) {
+		run(t, func(t *testing.T, w *world) {
+			w.store.err = errors.New("disk full")
+			for _, online := range []bool{true, false, true} {
+				w.ingest.Handle(topic, word(online, "1"))
+				w.take()
+			}
+			w.store.mu.Lock()
+			w.store.err = nil
+			w.store.mu.Unlock()
+			time.Sleep(5 * time.Second)
+			w.take()
+			if n := len(w.store.statuses); n == 0 || w.store.statuses[n-1] != "gw-1trueb1" {
+				t.Errorf("statuses %q, want online at last", w.store.statuses)
+			}
+		})
+	})
+}
+
 func TestOtherTopics(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		for _, topic := range []string{"", "x", "cy/2/gw-1/hello", "cy/1/GW/hello", "cy/1/gw-1", "cy/1/gw-1/live", "cy/1/gw-1/ask", "cy/1/gw-1/up/events/more"} {
