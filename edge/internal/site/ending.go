@@ -262,8 +262,8 @@ func (st *Station) endEvent(s *session, e *ending, stamp Stamp) event.Draft {
 		}
 	}
 	t := total(totalIn{
-		kind: e.kind, begun: s.begun, start: start, stop: e.meter, register: s.register, gained: s.gained,
-		duration: st.duration(s, e, stamp), regressed: s.regressed,
+		kind: e.kind, begun: s.begun, start: start, stop: e.meter, register: s.register, rises: s.rises,
+		duration: st.duration(s, e, stamp), regressed: s.regressed, fell: s.fell,
 	})
 	e.flags |= t.flags
 	if e.meter == nil {
@@ -310,9 +310,10 @@ type totalIn struct {
 	start     *int64 // register at the begin
 	stop      *int64 // register at the end, where the device told it
 	register  *int64 // the last register heard in between
-	gained    int64  // Wh by which the registers in between rose
+	rises     rises  // of the registers in between
 	duration  time.Duration
 	regressed bool // the register ran backwards in between
+	fell      bool // to below the begin
 }
 
 type totals struct {
@@ -345,15 +346,15 @@ func total(in totalIn) totals {
 		return out
 	}
 	energy := *out.stop - *in.start
-	gained := in.gained
+	gained := in.rises.gained
 	if in.register != nil && *out.stop > *in.register {
-		gained += *out.stop - *in.register
+		gained = in.rises.next(*in.register, *out.stop).gained
 	}
 	switch {
 	case energy < 0 && gained <= 0:
 		out.flags |= flagMeterRegression | flagUnknownEnergy
 		return out
-	case energy < 0, in.regressed && gained > energy:
+	case energy < 0, in.regressed && in.fell && gained > energy:
 		// the register began anew: what it gained is what we know
 		energy = gained
 		out.flags |= flagMeterRegression | flagSuspect

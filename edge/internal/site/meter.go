@@ -251,8 +251,9 @@ type following struct {
 	signed    bool
 	register  *int64
 	at        time.Time
-	gained    int64
+	rises     rises
 	regressed bool
+	fell      bool
 	quarter   int64
 	reading   uint64
 	flags     flagSet
@@ -265,7 +266,7 @@ func follow(s *session, meter *register) following {
 	if s != nil {
 		f.running, f.reading = s.end == running, s.reading
 		f.start, f.signed, f.register, f.at = s.meterStart, s.signed, s.register, s.registerAt
-		f.gained, f.regressed, f.quarter, f.flags = s.gained, s.regressed, s.quarter, s.flags
+		f.rises, f.regressed, f.fell, f.quarter, f.flags = s.rises, s.regressed, s.fell, s.quarter, s.flags
 	}
 	if meter != nil {
 		f.meter = *meter
@@ -330,10 +331,10 @@ func (f *following) hear(v *event.Sample) (first bool) {
 			return false // late or again: it says nothing about now
 		case wh < *f.register:
 			f.regressed = true
+			f.fell = f.fell || f.start == nil || *f.start == 0 || wh < *f.start
 			f.flags |= flagMeterRegression
-		default:
-			f.gained += wh - *f.register
 		}
+		f.rises = f.rises.next(*f.register, wh)
 	}
 	f.register, f.at = v.EnergyWh, v.Time
 	f.meter.wh, f.meter.known = wh, true
@@ -357,7 +358,7 @@ func (f *following) write(s *session) {
 		return
 	}
 	s.meterStart, s.signed, s.register, s.registerAt = f.start, f.signed, f.register, f.at
-	s.gained, s.regressed, s.quarter, s.flags = f.gained, f.regressed, f.quarter, f.flags
+	s.rises, s.regressed, s.fell, s.quarter, s.flags = f.rises, f.regressed, f.fell, f.quarter, f.flags
 }
 
 // apply remembers what is kept now.

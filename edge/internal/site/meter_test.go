@@ -145,6 +145,48 @@ func TestMeterOutsideSessions(t *testing.T) {
 	})
 }
 
+// What a register that ran backwards leaves of the energy of a session.
+func TestMeterDips(t *testing.T) {
+	tests := []struct {
+		name          string
+		start         int64
+		readings      []int64
+		stop          int64
+		energy, flags string
+	}{
+		{name: "one zero", start: 100000, readings: []int64{102000, 0, 103000, 104000}, stop: 105000, energy: "5000", flags: "[meter_regression]"},
+		{name: "jitter", start: 100000, readings: []int64{102000, 101999, 102001, 102000, 102500}, stop: 103000, energy: "3000", flags: "[meter_regression]"},
+		{name: "zeros in a row", start: 100000, readings: []int64{102000, 0, 1000, 0}, stop: 105000, energy: "5000", flags: "[meter_regression]"},
+		{name: "one value too high", start: 100000, readings: []int64{102000, 150000, 103000}, stop: 105000, energy: "5000", flags: "[meter_regression]"},
+		{name: "began anew", start: 100000, readings: []int64{102000, 0, 3000}, stop: 4000, energy: "6000", flags: "[suspect meter_regression]"},
+		{name: "began anew, with jitter", start: 100000, readings: []int64{102000, 0, 3000, 2999, 3500}, stop: 4000, energy: "6000", flags: "[suspect meter_regression]"},
+		{name: "began anew at zero", start: 0, readings: []int64{5000, 0}, stop: 300, energy: "5300", flags: "[suspect meter_regression]"},
+	}
+	for _, tt := range tests {
+		for _, again := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restart %t", tt.name, again), func(t *testing.T) {
+				bubble(t, Config{}, func(t *testing.T, r *rig) {
+					r.connect("CP1", 1)
+					tx := fmt.Sprint(r.begin("CP1", 1, "GOOD", tt.start).Transaction)
+					for _, wh := range tt.readings {
+						r.pass(quarterHour) // each is kept
+						r.meter(MeterReport{EVSE: 1, Connector: 1, Transaction: &tx, Samples: []event.Sample{r.energy(wh)}})
+					}
+					if again {
+						r.restart()
+					}
+					r.pass(quarterHour)
+					r.end("CP1", StopReport{Transaction: tx, MeterWh: &tt.stop, Time: said(r.now())})
+					e := kept[*event.SessionEnded](r.journal)[0]
+					if wh(e.EnergyWh) != tt.energy || flags(e.Flags) != tt.flags {
+						t.Errorf("energy %q, flags %v; want %s, %s", wh(e.EnergyWh), e.Flags, tt.energy, tt.flags)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestMeterRegression(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		r.connect("CP1", 1)

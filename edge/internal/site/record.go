@@ -87,7 +87,9 @@ type sessionState struct {
 	Register    *int64          `json:"r,omitempty"`
 	RegisterAt  time.Time       `json:"ra,omitzero"`
 	Gained      int64           `json:"rg,omitempty"`
+	Drops       []drop          `json:"rd,omitempty"`
 	Regressed   bool            `json:"rr,omitempty"`
+	Fell        bool            `json:"rf,omitempty"`
 	Reading     uint64          `json:"rk,omitempty"`
 	Flags       flagSet         `json:"f,omitempty"`
 	Command     event.CommandID `json:"q,omitempty"`
@@ -103,7 +105,8 @@ func (st *Station) sessionRecord(s *session) Record {
 		Decision: s.answer.Decision, Parent: s.answer.Parent, Expires: s.answer.Expires, Token: s.token,
 		Started: s.started, Claim: s.startClaim, Clock: s.startClock, Boot: s.startBoot,
 		MeterStart: s.meterStart, Signed: s.signed, Begun: s.begun,
-		Register: s.register, RegisterAt: s.registerAt, Gained: s.gained, Regressed: s.regressed,
+		Register: s.register, RegisterAt: s.registerAt, Gained: s.rises.gained, Drops: s.rises.drops,
+		Regressed: s.regressed, Fell: s.fell,
 		Reading: s.reading, Flags: s.flags, Command: s.command,
 		End: s.end, EndedAt: s.endedAt, StopKey: s.stopKey, EndWh: s.endWh,
 	})
@@ -115,7 +118,8 @@ func (v *sessionState) session(id string) *session {
 		startKey: v.StartKey, answer: AuthorizeResult{Decision: v.Decision, Parent: v.Parent, Expires: v.Expires}, token: v.Token,
 		started: v.Started, startClaim: v.Claim, startClock: v.Clock, startBoot: v.Boot,
 		meterStart: v.MeterStart, signed: v.Signed, begun: v.Begun,
-		register: v.Register, registerAt: v.RegisterAt, gained: v.Gained, regressed: v.Regressed,
+		register: v.Register, registerAt: v.RegisterAt, rises: rises{v.Gained, v.Drops},
+		regressed: v.Regressed, fell: v.Fell,
 		reading: v.Reading, flags: v.Flags, command: v.Command,
 		end: v.End, endedAt: v.EndedAt, stopKey: v.StopKey, endWh: v.EndWh,
 	}

@@ -55,8 +55,9 @@ type session struct {
 	begun      bool   // the device told the session's begin, not only the gateway
 	register   *int64 // the last one heard
 	registerAt time.Time
-	gained     int64 // Wh by which the register rose, over every restart of it
+	rises      rises // of the register since the begin
 	regressed  bool  // it ran backwards in between
+	fell       bool  // to below the begin, as one that began anew does
 	flags      flagSet
 	command    event.CommandID
 

@@ -424,15 +424,14 @@ func TestTotal(t *testing.T) {
 		energy *int64
 		flags  string
 	}{
-		{name: "plain", in: totalIn{begun: true, start: n(100), stop: n(700), register: n(650), gained: 550}, energy: n(600), flags: "[]"},
+		{name: "plain", in: totalIn{begun: true, start: n(100), stop: n(700), register: n(650), rises: rises{gained: 550}}, energy: n(600), flags: "[]"},
 		{name: "quirk 73: no begin", in: totalIn{begun: true, stop: n(700)}, flags: "[unknown_energy]"},
-		{name: "no end, values in between", in: totalIn{begun: true, kind: inferred, start: n(100), register: n(650), gained: 550}, energy: n(550), flags: "[gap]"},
+		{name: "no end, values in between", in: totalIn{begun: true, kind: inferred, start: n(100), register: n(650), rises: rises{gained: 550}}, energy: n(550), flags: "[gap]"},
 		{name: "no end at all", in: totalIn{begun: true, kind: superseded, start: n(100)}, flags: "[gap unknown_energy]"},
 		{name: "ran backwards", in: totalIn{begun: true, start: n(900), stop: n(700)}, flags: "[meter_regression unknown_energy]"},
-		{name: "quirk 70: begin of the meter, rest of the session", in: totalIn{begun: true, start: n(900000), stop: n(700), register: n(650), gained: 650, regressed: true}, energy: n(700), flags: "[suspect meter_regression]"},
-		{name: "register of the session, told by both", in: totalIn{begun: true, start: n(0), stop: n(700), register: n(650), gained: 650}, energy: n(700), flags: "[]"},
-		{name: "restarted in between", in: totalIn{begun: true, start: n(0), stop: n(300), register: n(250), gained: 5250, regressed: true}, energy: n(5300), flags: "[suspect meter_regression]"},
-		{name: "one value ran backwards", in: totalIn{begun: true, start: n(100), stop: n(700), register: n(650), gained: 500, regressed: true}, energy: n(600), flags: "[meter_regression]"},
+		{name: "quirk 70: begin of the meter, rest of the session", in: totalIn{begun: true, start: n(900000), stop: n(700), register: n(650), rises: rises{gained: 650}, regressed: true, fell: true}, energy: n(700), flags: "[suspect meter_regression]"},
+		{name: "register of the session, told by both", in: totalIn{begun: true, start: n(0), stop: n(700), register: n(650), rises: rises{gained: 650}}, energy: n(700), flags: "[]"},
+		{name: "restarted in between", in: totalIn{begun: true, start: n(0), stop: n(300), register: n(250), rises: rises{gained: 5250}, regressed: true, fell: true}, energy: n(5300), flags: "[suspect meter_regression]"},
 		{name: "quirk 69: more than any charger gives", in: totalIn{begun: true, start: n(0), stop: n(9_000_000)}, energy: n(9_000_000), flags: "[suspect]"},
 		{name: "no duration", in: totalIn{begun: true, start: n(0), stop: n(10), duration: -1}, energy: n(10), flags: "[clock]"},
 	}
