@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/chargeyard/chargeyard/shared/event"
 )
@@ -24,8 +25,11 @@ type Batcher struct {
 
 // NewBatcher starts a batch of one stream.
 func NewBatcher(stream string) *Batcher {
-	return &Batcher{batch: Batch{Stream: stream, JSON: append(make([]byte, 0, 16<<10), '[')}}
+	return &Batcher{batch: Batch{Stream: stream, JSON: []byte{'['}}}
 }
+
+// Grow makes room for n more bytes of JSON.
+func (b *Batcher) Grow(n int) { b.batch.JSON = slices.Grow(b.batch.JSON, n) }
 
 // Add appends the event with number sequence, whose tail was stored.
 func (b *Batcher) Add(sequence uint64, tail []byte) {

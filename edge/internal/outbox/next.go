@@ -18,6 +18,7 @@ const (
 	defaultBatch = 512 << 10 // bytes of plain JSON, where the caller sets none
 	maxBatchRows = 4096
 	headSize     = 150 // bytes that a row's head adds, generously
+	usualEvent   = 1 << 10
 )
 
 // row is one numbered event.
@@ -127,6 +128,11 @@ func fit(tails [][]byte, maxBytes int) [][]byte {
 
 func batchOf(stream string, first uint64, tails [][]byte) wire.Batch {
 	b := wire.NewBatcher(stream)
+	size := 1
+	for _, t := range tails {
+		size += headSize + len(t)
+	}
+	b.Grow(size)
 	for i, t := range tails {
 		b.Add(first+uint64(i), t)
 	}
@@ -193,6 +199,7 @@ func (l *Lane) readAhead(st *stream, want span, maxBytes int) {
 // batch is empty, and bad tells what is damaged there.
 func (l *Lane) scan(st *stream, want span, maxBytes int) (batch wire.Batch, bad []span, err error) {
 	b := wire.NewBatcher(st.id)
+	b.Grow(int(min(uint64(maxBytes), (want.last-want.first+1)*usualEvent)))
 	expected := want.first
 	err = l.readRows(st, want, func(r row, ok bool) bool {
 		if r.sequence > expected {

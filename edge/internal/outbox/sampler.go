@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -15,6 +14,7 @@ import (
 const (
 	blockSpan    = time.Minute // of sample times within one block
 	blockBytes   = 32 << 10
+	firstBlock   = 512       // bytes that a new block has room for
 	flushBytes   = 512 << 10 // in memory: flush without waiting for the interval
 	waitBytes    = 2 << 20   // in memory: wait for the flush
 	unkeptBytes  = 4 << 20   // in memory, when the file takes no more: drop and count
@@ -97,29 +97,31 @@ func (s *sampler) add(d *event.Draft) (waiting int, err error) {
 		return 0, fmt.Errorf("%s is not samples", d.Data.EventType())
 	}
 	s.o.stats.samplesTaken.Add(int64(len(samples)))
+	buf := scratches.Get().(*[]byte)
+	defer scratches.Put(buf)
 	for i := range samples {
 		sample := &samples[i]
 		if sample.Time.IsZero() {
 			sample.Time = d.Time
 		}
-		encoded, err := json.Marshal(sample)
-		if err != nil {
-			return 0, fmt.Errorf("encode sample: %w", err)
-		}
-		if len(encoded) > blockBytes {
+		*buf = sample.AppendJSON((*buf)[:0])
+		if len(*buf) > blockBytes {
 			if err := s.addLarge(d, key, sample); err != nil {
 				return 0, err
 			}
 			continue
 		}
 		s.mu.Lock()
-		s.put(key, d.Recorded, sample.Time, encoded)
+		s.put(key, d.Recorded, sample.Time, *buf)
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.bytes, nil
 }
+
+// scratches are buffers in which samples are encoded.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
 
 // room tells whether memory takes n bytes more, and counts a sample that it
 // does not take. The caller holds mu.
@@ -143,7 +145,7 @@ func (s *sampler) put(key blockKey, recorded, at time.Time, encoded []byte) {
 		b = nil
 	}
 	if b == nil {
-		b = &block{key: key, recorded: recorded, opened: time.Now(), first: at, last: at}
+		b = &block{key: key, recorded: recorded, opened: time.Now(), first: at, last: at, json: make([]byte, 0, max(2*len(encoded), firstBlock))}
 		s.open[key] = b
 	}
 	if b.n > 0 {
@@ -190,38 +192,42 @@ func (s *sampler) shut(b *block) {
 
 // blockData is the payload of a block, its samples encoded already.
 type blockData struct {
-	kind event.Type
+	key  *blockKey
 	json []byte
 }
 
 // EventType implements event.Payload.
-func (d blockData) EventType() event.Type { return d.kind }
+func (d blockData) EventType() event.Type { return d.key.kind }
 
-// MarshalJSON returns the data as it is.
-func (d blockData) MarshalJSON() ([]byte, error) { return d.json, nil }
+// AppendJSON writes what event.SessionSampled or event.MeterSampled would.
+func (d blockData) AppendJSON(b []byte) []byte {
+	o := event.OpenObject(b)
+	if d.key.kind == event.TypeSessionSampled {
+		o.Text("session", string(d.key.session))
+		o.Text("transaction", d.key.transaction)
+	}
+	o.Append("samples", func(b []byte) []byte {
+		return append(append(append(b, '['), d.json...), ']')
+	})
+	return o.Close()
+}
+
+// MarshalJSON is AppendJSON for encoding/json.
+func (d blockData) MarshalJSON() ([]byte, error) { return d.AppendJSON(nil), nil }
 
 // encode returns the tail of a block with the given samples.
 func (s *sampler) encode(b *block, samples []byte) ([]byte, error) {
 	if b.tail != nil {
 		return b.tail, nil
 	}
-	var opening []byte
-	var err error
-	if b.key.kind == event.TypeSessionSampled {
-		opening, err = json.Marshal(event.SessionSampled{Session: b.key.session, Transaction: b.key.transaction, Samples: []event.Sample{}})
-	} else {
-		opening, err = json.Marshal(event.MeterSampled{Samples: []event.Sample{}})
-	}
-	if err != nil {
-		return nil, err
-	}
-	data := append(opening[:len(opening)-len("]}")], samples...)
-	data = append(data, "]}"...)
-	return event.AppendTail(nil, s.o.cfg.Gateway, &event.Draft{
+	return event.AppendTail(make([]byte, 0, len(samples)+envelopeSize), s.o.cfg.Gateway, &event.Draft{
 		Address: b.key.address, Time: b.first, Recorded: b.recorded, Boot: b.key.boot, Clock: b.key.clock,
-		Data: blockData{b.key.kind, data},
+		Data: blockData{&b.key, samples},
 	})
 }
+
+// envelopeSize is what an event needs around its samples, generously.
+const envelopeSize = 512
 
 // flush is what is written of the sampler in one transaction.
 type flush struct {
