@@ -15,6 +15,8 @@ var failpoints = []struct{ process, name string }{
 	{"gateway", "edge.outbox.before-commit"},
 	{"gateway", "edge.outbox.after-commit"},
 	{"gateway", "edge.ocpp.before-answer"},
+	{"gateway", "edge.ocpp.before-answer.StartTransaction"},
+	{"gateway", "edge.ocpp.before-answer.StopTransaction"},
 	{"gateway", "edge.ocpp.after-answer"},
 	{"gateway", "edge.uplink.before-publish"},
 	{"gateway", "edge.uplink.after-publish"},

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -126,9 +127,16 @@ func accessList(t *testing.T) string {
 // ocppURL is where chargers connect to.
 func (h *house) ocppURL() string { return fmt.Sprintf("ws://127.0.0.1:%d/ocpp", h.ocpp) }
 
-// online waits until the manager sees the gateway.
+// online waits until the manager sees the gateway and has welcomed it.
 func (h *house) online() {
 	h.t.Helper()
+	eventually(h.t, "the gateway has been welcomed", func() error {
+		page, err := fetch(fmt.Sprintf("http://127.0.0.1:%d/metrics", h.console))
+		if err == nil && !strings.Contains(page, "\nchargeyard_edge_uplink_reachable 1\n") {
+			err = errors.New("it says that the manager does not answer")
+		}
+		return err
+	})
 	eventually(h.t, "the gateway is online", func() error {
 		all, err := list[gatewayRow](h.api, "/gateways", nil)
 		if err != nil {

@@ -331,9 +331,18 @@ func (h *house) endedSessions(n int) func() error {
 	}
 }
 
-// Proof 9: the gateway boots in 1970 and learns the time an hour later. What
-// happened in between gets its right time at the manager.
+// Proof 9: the gateway boots in 1970 and learns the time later, from the manager
+// or from its own kernel. What happened in between gets its right time at the
+// manager. (That an hour passes in between is played in virtual time, beside the
+// clock itself.)
 func TestBootIn1970(t *testing.T) {
+	need(t)
+	t.Run("told by the manager", func(t *testing.T) { bootIn1970(t, false) })
+	t.Run("told by the kernel", func(t *testing.T) { bootIn1970(t, true) })
+}
+
+func bootIn1970(t *testing.T, kernel bool) {
+	t.Helper()
 	set := filepath.Join(t.TempDir(), "clock-is-set")
 	h := newHouse(t, plan{
 		edge:    "authorization: {offline: all}\n",
@@ -347,6 +356,17 @@ func TestBootIn1970(t *testing.T) {
 	began := time.Now()
 	run(t, nil, peer(t, "chargepoint"), "-url", h.ocppURL(), "-id", "OCPPGO-1", "-tag", "CAFE01", "-samples", "3")
 	ended := time.Now()
+	source := `"manager"`
+	if kernel {
+		source = `"kernel"`
+		h.write(set, "")
+		eventually(t, "the gateway trusts its clock", func() error {
+			if !h.gateway.output.contains(`"source":"kernel"`) {
+				return errors.New("it does not say so")
+			}
+			return nil
+		})
+	}
 	h.uplink.setCut(false)
 	eventually(t, "the session has arrived with its right time", func() error {
 		all, err := list[session](h.api, "/sessions", nil)
@@ -363,7 +383,11 @@ func TestBootIn1970(t *testing.T) {
 		return h.drained()
 	})
 	clock := h.events("chargeyard.gateway.clock")
-	if len(clock) == 0 {
-		t.Error("no gateway.clock event tells the offset")
+	if len(clock) == 0 || !strings.Contains(string(clock[len(clock)-1].Data), source) {
+		t.Errorf("no gateway.clock event of the %s tells the offset: %+v", source, clock)
+	}
+	unsynced := func(e entry) bool { return e.Clock == "unsynced" && strings.HasPrefix(e.Type, "chargeyard.session.") }
+	if !slices.ContainsFunc(h.events(""), unsynced) {
+		t.Error("no event of the session was recorded by an unsynced clock: this proves nothing")
 	}
 }
