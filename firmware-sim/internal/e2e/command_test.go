@@ -193,7 +193,8 @@ func TestCommands(t *testing.T) {
 		at := -1
 		for _, s := range c.Steps {
 			i := slices.Index(life, s.State)
-			if i >= 0 && i <= at {
+			// A gateway that lets a command wait says so: sent, once more, with a reason.
+			if i >= 0 && (i < at || i == at && s.State != "sent") {
 				t.Errorf("%s went through %v", c.Type, c.Steps)
 			}
 			at = max(at, i)
