@@ -85,6 +85,7 @@ func serve(ctx context.Context, conf config.Config, adminToken string, log *slog
 	m.hub = api.NewHub(gateways, log, seam.Now)
 	m.ingest = ingest.New(store, b, m.commander, m.commander, log, seam.Now)
 	m.ingest.Subscribe(m.hub.Applied)
+	m.ingest.SubscribeStatus(m.hub.Status)
 
 	mux := http.NewServeMux()
 	api.New(mux, store, m.commander, b, m.hub, log, seam.Now)
@@ -153,7 +154,6 @@ func (m *manager) message(topic string, payload []byte) {
 		m.ingest.Handle(topic, payload)
 		if s, err := wire.Decode[wire.Status](payload); err == nil {
 			m.commander.Status(g, s)
-			m.hub.Status(g, s)
 		}
 	default:
 		m.ingest.Handle(topic, payload)

@@ -106,9 +106,9 @@ type Ingest interface {
 	// below the oldest number or where one was declared, and stops before any
 	// other. Events that parse but make no sense become dead letters.
 	Apply(ctx context.Context, b Batch) (Applied, error)
-	// Status keeps a gateway's word about its connection. An offline of an older
-	// connection is ignored.
-	Status(ctx context.Context, g event.GatewayID, online bool, boot, connection string, at time.Time) error
+	// Status keeps a gateway's word about its connection and reports whether it
+	// is the present: an offline of an older connection is ignored.
+	Status(ctx context.Context, g event.GatewayID, online bool, boot, connection string, at time.Time) (present bool, err error)
 	// DeadLetter keeps a message that made no sense.
 	DeadLetter(ctx context.Context, d DeadLetter) error
 	// Transactions returns the highest transaction id known of each station of g.

@@ -66,7 +66,8 @@ type Ingest struct {
 
 	metrics metrics
 
-	listeners []func(fleet.Applied) // set before Run
+	listeners []func(fleet.Applied)                // set before Run
+	presence  []func(event.GatewayID, wire.Status) // the same
 
 	mu      sync.Mutex
 	more    sync.Cond
@@ -112,6 +113,12 @@ func New(store fleet.Ingest, bus Bus, desired Desired, after Welcomer, log *slog
 // Subscribe has f called with every batch that brought something new, once it
 // is committed. f must not block. Subscribe before Run.
 func (i *Ingest) Subscribe(f func(fleet.Applied)) { i.listeners = append(i.listeners, f) }
+
+// SubscribeStatus has f called with every word about a connection that the
+// store has taken for the present. f must not block. Subscribe before Run.
+func (i *Ingest) SubscribeStatus(f func(event.GatewayID, wire.Status)) {
+	i.presence = append(i.presence, f)
+}
 
 // Metrics returns what ingest counts.
 func (i *Ingest) Metrics() []prometheus.Collector { return i.metrics.collectors() }
@@ -455,7 +462,14 @@ func (i *Ingest) status(ctx context.Context, g event.GatewayID, m message) error
 	if err != nil {
 		return i.bury(ctx, g, m, err)
 	}
-	return i.store.Status(ctx, g, s.Online, s.Boot, s.Connection, i.now())
+	present, err := i.store.Status(ctx, g, s.Online, s.Boot, s.Connection, i.now())
+	if err != nil || !present {
+		return err
+	}
+	for _, f := range i.presence {
+		f(g, s)
+	}
+	return nil
 }
 
 // bury keeps a message that cannot be read.

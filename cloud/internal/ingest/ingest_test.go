@@ -39,9 +39,11 @@ type fakeStore struct {
 	applied   []string // stream/first of each batch, in order
 	letters   []fleet.DeadLetter
 	statuses  []string
-	hellos    []fleet.HelloFacts
-	err       error
-	gate      map[event.Lane]chan struct{} // Apply waits here
+	// connection of the last online; an offline of another is not the present.
+	connection string
+	hellos     []fleet.HelloFacts
+	err        error
+	gate       map[event.Lane]chan struct{} // Apply waits here
 }
 
 func (f *fakeStore) check(g event.GatewayID) error {
@@ -99,14 +101,17 @@ func (f *fakeStore) Apply(_ context.Context, b fleet.Batch) (fleet.Applied, erro
 	return a, nil
 }
 
-func (f *fakeStore) Status(_ context.Context, g event.GatewayID, online bool, boot, connection string, _ time.Time) error {
+func (f *fakeStore) Status(_ context.Context, g event.GatewayID, online bool, boot, connection string, _ time.Time) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.check(g); err != nil {
-		return err
+		return false, err
 	}
 	f.statuses = append(f.statuses, fmt.Sprint(g, online, boot, connection))
-	return nil
+	if online {
+		f.connection = connection
+	}
+	return f.connection == connection, nil
 }
 
 func (f *fakeStore) DeadLetter(_ context.Context, d fleet.DeadLetter) error {
@@ -144,6 +149,7 @@ type world struct {
 	busErr   error
 	welcomed []string
 	news     []string
+	presence []string
 	desired  error
 }
 
@@ -197,6 +203,11 @@ func run(t *testing.T, test func(t *testing.T, w *world)) {
 				w.news = append(w.news, e.ID)
 				w.mu.Unlock()
 			}
+		})
+		w.ingest.SubscribeStatus(func(g event.GatewayID, s wire.Status) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.presence = append(w.presence, fmt.Sprint(g, " ", s.Online, " ", s.Connection))
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		w.stop = cancel
@@ -465,6 +476,21 @@ func TestStatus(t *testing.T) {
 		}
 		if len(w.store.letters) != 1 {
 			t.Errorf("letters %v, want one", w.store.letters)
+		}
+	})
+}
+
+func TestSubscribeStatus(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		for _, payload := range []string{
+			`{"online":true,"boot":"b","connection":"1"}`, `{"online":true,"boot":"b","connection":"2"}`,
+			`{"online":false,"boot":"b","connection":"1"}`, `{"online":false,"boot":"b","connection":"2"}`,
+		} {
+			w.ingest.Handle("cy/1/gw-1/status", []byte(payload))
+			w.take()
+		}
+		if want := []string{"gw-1 true 1", "gw-1 true 2", "gw-1 false 2"}; !slices.Equal(w.presence, want) {
+			t.Errorf("told %q, want %q", w.presence, want)
 		}
 	})
 }

@@ -188,7 +188,7 @@ func TestDisconnected(t *testing.T) {
 		if err := s.AddGateway(t.Context(), fleet.Gateway{ID: id, Tenant: fleet.DefaultTenant}, ""); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Status(t.Context(), id, i == 0, "b", "c", began); err != nil {
+		if _, err := s.Status(t.Context(), id, i == 0, "b", "c", began); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -202,7 +202,7 @@ func TestDisconnected(t *testing.T) {
 			t.Errorf("%s: %+v (%v), want offline since %s", id, g.Connectivity, err, want)
 		}
 	}
-	if err := s.Status(t.Context(), "gw-1", true, "b", "c", restart); err != nil {
+	if _, err := s.Status(t.Context(), "gw-1", true, "b", "c", restart); err != nil {
 		t.Fatal(err)
 	}
 	if g, err := s.Gateway(t.Context(), fleet.Scope{Tenant: fleet.DefaultTenant}, "gw-1"); err != nil || g.Connectivity.Value != fleet.Online {

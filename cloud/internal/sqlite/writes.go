@@ -236,8 +236,8 @@ func (s *Store) Desired(ctx context.Context, g event.GatewayID) (map[string][]by
 }
 
 // Status implements fleet.Ingest.
-func (s *Store) Status(ctx context.Context, g event.GatewayID, online bool, boot, connection string, at time.Time) error {
-	return wrap("status of "+string(g), s.tx(ctx, func(t *tx) error {
+func (s *Store) Status(ctx context.Context, g event.GatewayID, online bool, boot, connection string, at time.Time) (present bool, err error) {
+	err = s.tx(ctx, func(t *tx) error {
 		from, err := t.origin(g)
 		if err != nil {
 			return err
@@ -248,14 +248,16 @@ func (s *Store) Status(ctx context.Context, g event.GatewayID, online bool, boot
 		if err != nil {
 			return err
 		}
-		if known && (!online && connection != current || online == was && connection == current) {
+		present = online || !known || connection == current
+		if !present || known && online == was && connection == current {
 			return nil
 		}
 		_, err = t.exec(`INSERT INTO connections (gateway, tenant, online, boot, connection, at, version, clock) VALUES (?, ?, ?, ?, ?, ?, '', '')
 			ON CONFLICT DO UPDATE SET online = excluded.online, boot = excluded.boot, connection = excluded.connection, at = excluded.at`,
 			g, from.Tenant, online, boot, connection, at.UnixMilli())
 		return err
-	}))
+	})
+	return present && err == nil, wrap("status of "+string(g), err)
 }
 
 // Disconnected notes that no gateway is connected: to be called when the broker

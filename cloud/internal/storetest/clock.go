@@ -70,7 +70,7 @@ func testClock(t *testing.T, fresh func(t testing.TB) Opener) {
 		g.Clock = event.ClockSynced
 		g.Say(At("CP-1", 1), after(12*time.Minute), &event.StationStatus{Status: event.StatusFaulted})
 		g.Deliver(t, store)
-		must(t, store.Status(t.Context(), g.ID, true, "b", "c", began))
+		status(t, store, g, true, "c", began)
 	}
 	clean := func(t *testing.T, store fleet.Store) string {
 		t.Helper()

@@ -83,14 +83,27 @@ func testGateways(t *testing.T, fresh func(t testing.TB) Opener) {
 			{"its own will", false, "c-2", fleet.Offline, 4 * time.Minute},
 		}
 		for i, step := range steps {
-			must(t, store.Status(t.Context(), g.ID, step.online, "b", step.connection, after(time.Duration(i)*time.Minute)))
+			present := status(t, store, g, step.online, step.connection, after(time.Duration(i)*time.Minute))
+			if want := step.name != "will of the older one"; present != want {
+				t.Errorf("%s: taken for the present: %t, want %t", step.name, present, want)
+			}
 			got := ok(store.Gateway(t.Context(), all, g.ID)).Connectivity
 			if want := (fleet.Fact[string]{Value: step.want, AsOf: after(step.asOf), Source: "manager"}); got != want {
 				t.Errorf("%s: got %+v, want %+v", step.name, got, want)
 			}
 		}
-		isNotFound(t, store.Status(t.Context(), "gw-9", true, "b", "c", began))
+		_, err := store.Status(t.Context(), "gw-9", true, "b", "c", began)
+		isNotFound(t, err)
 	})
+}
+
+// status has a gateway say whether it is online, and tells whether the store
+// took it for the present.
+func status(t testing.TB, store fleet.Store, g *Gateway, online bool, connection string, at time.Time) bool {
+	t.Helper()
+	present, err := store.Status(t.Context(), g.ID, online, "b", connection, at)
+	must(t, err)
+	return present
 }
 
 // station returns the only station of a store.
@@ -113,7 +126,7 @@ func testStations(t *testing.T, fresh func(t testing.TB) Opener) {
 		g.Say(At("CP/1 ü", 2), after(3*time.Second), &event.StationStatus{Status: event.StatusFaulted, ErrorCode: "ground", Info: "wet"})
 		g.Say(At("CP/1 ü", 1), after(4*time.Second), &event.StationStatus{Status: event.StatusAvailable})
 		g.Deliver(t, store)
-		must(t, store.Status(t.Context(), g.ID, true, "b", "c", began))
+		status(t, store, g, true, "c", began)
 		st := station(t, store)
 		if st.ID != fleet.StationID(g.ID, "CP/1 ü") || st.Identity != "CP/1 ü" || st.Vendor != "V" || st.Model != "M" || st.Firmware != "F" || st.Protocol != "ocpp1.6" {
 			t.Errorf("got %+v", st)
@@ -152,12 +165,12 @@ func testStations(t *testing.T, fresh func(t testing.TB) Opener) {
 			}
 		}
 		check("gateway never seen", fleet.Online, true, true)
-		must(t, store.Status(t.Context(), g.ID, true, "b", "c", began))
+		status(t, store, g, true, "c", began)
 		check("gateway online", fleet.Online, false, false)
 		g.Say(At("CP-1"), after(time.Minute), &event.StationDisconnected{Code: 1006, Reason: "gone"})
 		g.Deliver(t, store)
 		check("station gone", fleet.Offline, false, true)
-		must(t, store.Status(t.Context(), g.ID, false, "b", "c", began))
+		status(t, store, g, false, "c", began)
 		check("both gone", fleet.Offline, true, true)
 	})
 	t.Run("no connection outlives its gateway", func(t *testing.T) {
