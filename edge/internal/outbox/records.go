@@ -105,19 +105,25 @@ func writeRecord(ctx context.Context, db *database, id int64, rec site.Record) e
 	return nil
 }
 
-// apply takes committed changes into memory.
-func (r *records) apply(put []site.Record, del []site.Key) {
-	if len(put) == 0 && len(del) == 0 {
-		return
-	}
+// apply takes a committed group into memory. A record that the group deletes and
+// puts again lies in the place that it had.
+func (r *records) apply(group []*request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, p := range put {
-		r.values[p.Key] = record{r.ids[p.Key], p.Value}
+	var deleted []site.Key
+	for _, c := range group {
+		for _, p := range c.put {
+			r.values[p.Key] = record{r.ids[p.Key], p.Value}
+		}
+		for _, k := range c.delete {
+			delete(r.values, k)
+			deleted = append(deleted, k)
+		}
 	}
-	for _, k := range del {
-		delete(r.values, k)
-		delete(r.ids, k)
+	for _, k := range deleted {
+		if _, back := r.values[k]; !back {
+			delete(r.ids, k)
+		}
 	}
 }
 

@@ -468,8 +468,8 @@ func (l *Lane) writePositions(ctx context.Context, positions []position) error {
 
 // committed takes over into memory what is now in the file.
 func (l *Lane) committed(s *staged) {
-	for _, r := range s.group {
-		l.o.records.apply(r.put, r.delete)
+	if len(s.group) > 0 {
+		l.o.records.apply(s.group)
 	}
 	l.mu.Lock()
 	if len(s.tails) > 0 {
