@@ -16,6 +16,7 @@ import (
 func (g *gateway) sources() console.Sources {
 	return console.Sources{
 		Stations: g.site.Stations,
+		Alarm:    g.site.Alarm,
 		Checks: []console.Check{
 			{Name: "stations", Fine: func() error {
 				if !g.server.Listening() {

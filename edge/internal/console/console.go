@@ -30,6 +30,7 @@ type Config struct {
 	Listen  string // empty: nowhere
 	Gateway event.GatewayID
 	Version string
+	Retry   time.Duration // between attempts to get a taken address; 0: 10 s
 }
 
 // Check is one thing that has to be right for the gateway to be well.
@@ -50,6 +51,8 @@ type Sources struct {
 	Facts      []Fact
 	Stations   func() []site.StationInfo
 	Collectors []prometheus.Collector
+	// Alarm says that something needs a person; nil: nobody is told.
+	Alarm func(context.Context, event.GatewayAlarm)
 }
 
 // Console serves the page, /healthz and /metrics.
@@ -63,6 +66,9 @@ type Console struct {
 // New returns a Console; it opens nothing. The error is that of metrics that
 // contradict each other.
 func New(cfg Config, sources Sources, log *slog.Logger) (*Console, error) {
+	if cfg.Retry <= 0 {
+		cfg.Retry = 10 * time.Second
+	}
 	registry := prometheus.NewRegistry()
 	own := []prometheus.Collector{
 		collectors.NewGoCollector(),
@@ -76,16 +82,53 @@ func New(cfg Config, sources Sources, log *slog.Logger) (*Console, error) {
 	return &Console{cfg: cfg, sources: sources, registry: registry, log: log}, nil
 }
 
-// Run serves until ctx ends.
+// alarmDown is the word for a console that cannot be reached.
+const alarmDown = "console_down"
+
+// Run serves until ctx ends, then returns nil. An address that is taken is tried
+// again and again: the chargers do not need the console.
 func (c *Console) Run(ctx context.Context) error {
 	if c.cfg.Listen == "" {
 		<-ctx.Done()
 		return nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen for the console: %w", err)
+	for down := false; ; {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.cfg.Listen)
+		if err == nil {
+			if down {
+				down = false
+				c.alarm(ctx, event.GatewayAlarm{Alarm: alarmDown, Severity: "warning", Text: "the console listens on " + c.cfg.Listen, Cleared: true})
+			}
+			err = c.serve(ctx, listener)
+		}
+		if ctx.Err() != nil {
+			if err != nil {
+				c.log.Debug("console cut off", "err", err)
+			}
+			return nil
+		}
+		if !down { // once, not once per try
+			down = true
+			c.log.Error("console out of reach, trying again", "listen", c.cfg.Listen, "err", err)
+			c.alarm(ctx, event.GatewayAlarm{Alarm: alarmDown, Severity: "warning", Text: fmt.Sprintf(
+				"the local page and the metrics are out of reach: %v; free the address or set console.listen to another", err)})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(c.cfg.Retry):
+		}
 	}
+}
+
+func (c *Console) alarm(ctx context.Context, a event.GatewayAlarm) {
+	if c.sources.Alarm != nil {
+		c.sources.Alarm(ctx, a)
+	}
+}
+
+// serve answers on listener until ctx ends.
+func (c *Console) serve(ctx context.Context, listener net.Listener) error {
 	web := &http.Server{
 		Handler:           c.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,

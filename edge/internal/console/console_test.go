@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/chargeyard/chargeyard/edge/internal/console"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/shared/event"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -97,8 +99,62 @@ func TestRun(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	c = newConsole(t, console.Config{Listen: "256.0.0.1:0"}, console.Sources{})
-	if err := c.Run(t.Context()); err == nil {
-		t.Error("an address that is none was listened on")
+}
+
+// A console that gets no address stops nobody: it says so once and ends with ctx.
+func TestRunWithoutAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close() //nolint:errcheck // a test's
+	for _, listen := range []string{taken.Addr().String(), "256.0.0.1:0"} {
+		alarms := make(chan event.GatewayAlarm, 10)
+		c := newConsole(t, console.Config{Listen: listen}, console.Sources{
+			Alarm: func(_ context.Context, a event.GatewayAlarm) { alarms <- a },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		select {
+		case a := <-alarms:
+			if a.Alarm != "console_down" || a.Cleared {
+				t.Errorf("%s: alarm %+v", listen, a)
+			}
+		case err := <-done:
+			t.Fatalf("%s: ended with %v", listen, err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("%s: ended with %v", listen, err)
+		}
+	}
+}
+
+// It serves as soon as the address is free.
+func TestRunOnceAddressIsFree(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alarms := make(chan event.GatewayAlarm, 10)
+	c := newConsole(t, console.Config{Listen: taken.Addr().String(), Retry: time.Millisecond}, console.Sources{
+		Alarm: func(_ context.Context, a event.GatewayAlarm) { alarms <- a },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	if a := <-alarms; a.Cleared {
+		t.Errorf("first alarm %+v", a)
+	}
+	if err := taken.Close(); err != nil {
+		t.Error(err)
+	}
+	if a := <-alarms; !a.Cleared {
+		t.Errorf("second alarm %+v", a)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
