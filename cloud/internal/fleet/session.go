@@ -68,7 +68,7 @@ func (w *word) sessionStarted(p *event.SessionStarted) error {
 		row.Token = p.Token
 	}
 	row.Detail.Authorization = p.Authorization
-	if p.MeterWh != nil {
+	if p.MeterWh != nil && (row.MeterStartWh == nil || row.Ended == nil) {
 		row.MeterStartWh = p.MeterWh
 	}
 	if row.MeterWh == nil {
@@ -107,7 +107,10 @@ func (w *word) sessionUpdated(p *event.SessionUpdated) error {
 	if p.Token != nil {
 		row.Token = p.Token
 	}
-	if p.MeterWh != nil && row.MeterStopWh == nil {
+	// A begin reading that comes late tells where the session began, not where it
+	// stands.
+	begin := p.Reading != nil && p.Reading.Context == "begin"
+	if p.MeterWh != nil && row.MeterStopWh == nil && (row.MeterWh == nil || !begin) {
 		row.MeterWh = p.MeterWh
 	}
 	row.Detail.UpdateFlags = union(row.Detail.UpdateFlags, p.Flags)
@@ -168,7 +171,9 @@ func (w *word) end(row *SessionRow, p *event.SessionEnded) error {
 		}
 		row.Started, row.At = &start, start
 	}
-	if row.MeterStartWh == nil || !row.Detail.Begun {
+	// The end names the register that its energy was counted from: a signed begin
+	// reading may have replaced the one of the start.
+	if p.MeterStartWh != nil || !row.Detail.Begun {
 		row.MeterStartWh = p.MeterStartWh
 	}
 	row.MeterStopWh, row.EnergyWh = p.MeterStopWh, p.EnergyWh

@@ -105,6 +105,27 @@ func testSessions(t *testing.T, fresh func(t testing.TB) Opener) {
 			want:   map[event.SessionID]outline{"s-1": {"active", "", 0, -1, 100, -1, 250, `[]`}},
 		},
 		{
+			name: "a begin reading that comes late",
+			events: func(s story) {
+				s.started(0, "s-1", "7", 100)
+				s.updated(15, "s-1", "7", 350)
+				s.Say(At("CP-1", 1), after(16*time.Minute), &event.SessionUpdated{
+					Session: "s-1", Transaction: "7", MeterWh: ptr(int64(100)), Reading: &event.Sample{Time: began, Context: "begin", EnergyWh: ptr(int64(100))},
+				})
+			},
+			want: map[event.SessionID]outline{"s-1": {"active", "", 0, -1, 100, -1, 250, `[]`}},
+		},
+		{
+			name:   "an end counted from a signed begin",
+			events: func(s story) { s.started(0, "s-1", "7", 100); s.ended(30, "s-1", "7", 110, 900) },
+			want:   map[event.SessionID]outline{"s-1": {"ended", "local", 0, 30, 110, 900, 790, `[]`}},
+		},
+		{
+			name:   "the same, told before the start",
+			events: func(s story) { s.ended(30, "s-1", "7", 110, 900); s.started(0, "s-1", "7", 100) },
+			want:   map[event.SessionID]outline{"s-1": {"ended", "local", 0, 30, 110, 900, 790, `[]`}},
+		},
+		{
 			name:   "from start to end",
 			events: func(s story) { s.started(0, "s-1", "7", 100); s.ended(30, "s-1", "7", 100, 900) },
 			want:   map[event.SessionID]outline{"s-1": {"ended", "local", 0, 30, 100, 900, 800, `[]`}},
