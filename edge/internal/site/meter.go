@@ -378,8 +378,11 @@ func (st *Station) reading(s *session, at event.Address, stamp Stamp, v *event.S
 		return draft(stamp, at, v.Time, &event.MeterRead{Reading: kept})
 	}
 	u := &event.SessionUpdated{
-		Session: s.id, Transaction: s.transaction, MeterWh: v.EnergyWh, Trigger: meterTrigger(v.Context),
+		Session: s.id, Transaction: s.transaction, Trigger: meterTrigger(v.Context),
 		Flags: (flags &^ s.flags).list(),
+	}
+	if v.Context != "begin" { // which is no news of where the register stands
+		u.MeterWh = v.EnergyWh
 	}
 	if urgent {
 		u.Reading = &kept
