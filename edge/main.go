@@ -16,7 +16,7 @@ import (
 	_ "time/tzdata" // small boxes have none
 
 	"github.com/chargeyard/chargeyard/edge/internal/config"
-	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
+	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/edge/internal/outbox"
 )
 
@@ -153,7 +153,7 @@ func hashCommand(in io.Reader, out io.Writer) error {
 	if password == "" {
 		return errors.New("expected a password on standard input: printf %s 'the password' | chargeyard-edge hash")
 	}
-	hash, err := ocpp.HashPassword([]byte(password))
+	hash, err := credential.NewHash([]byte(password))
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chargeyard/chargeyard/edge/internal/config"
-	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
+	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
@@ -83,7 +83,7 @@ func TestHashCommandIsUnderstood(t *testing.T) {
 	if err := hashCommand(strings.NewReader("secret"), &out); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ocpp.ParseHash(strings.TrimSpace(out.String())); err != nil {
+	if _, err := credential.ParseHash(strings.TrimSpace(out.String())); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
+	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/wire"
 )
@@ -163,8 +163,8 @@ func (k *checker) stations(c *Config) {
 		switch first, taken := names[id]; {
 		case id == "":
 			k.fault("missing, expected the identity that the station connects with", path...)
-		case !ocpp.ValidIdentity(id):
-			k.fault(fmt.Sprintf("expected up to %d printable characters, got %q", ocpp.MaxIdentity, id), path...)
+		case !credential.ValidIdentity(id):
+			k.fault(fmt.Sprintf("expected up to %d printable characters, got %q", credential.MaxIdentity, id), path...)
 		case taken:
 			k.fault(fmt.Sprintf("expected each identity once, %q is that of stations[%d] too", id, first), path...)
 		default:
@@ -177,7 +177,7 @@ func (k *checker) stations(c *Config) {
 			name(alias, i, "stations", i, "aliases", j)
 		}
 		if s.PasswordHash != "" {
-			if _, err := ocpp.ParseHash(s.PasswordHash); err != nil {
+			if _, err := credential.ParseHash(s.PasswordHash); err != nil {
 				k.fault(err.Error()+": make one with `chargeyard-edge hash`", "stations", i, "password_hash")
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/ocpptest"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v16"
@@ -19,7 +20,7 @@ import (
 )
 
 func TestHandshake(t *testing.T) {
-	hash, err := ocpp.HashPassword([]byte("secret"))
+	hash, err := credential.NewHash([]byte("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}

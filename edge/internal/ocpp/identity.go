@@ -6,15 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
-
-// MaxIdentity is how many characters an identity may have. OCPP 2.0.1 allows 48
-// and 1.6 sets no limit; real ones are longer.
-const MaxIdentity = 255
 
 // longIdentity is the length above which other systems refuse an identity.
 const longIdentity = 48
@@ -39,24 +34,10 @@ func identity(u *url.URL) (event.StationID, error) {
 		return "", fmt.Errorf("%w in the path: %w", errIdentity, err)
 	}
 	id := event.StationID(text)
-	if !ValidIdentity(id) {
-		return "", fmt.Errorf("%w in the path: expected up to %d printable characters, got %q", errIdentity, MaxIdentity, text)
+	if !credential.ValidIdentity(id) {
+		return "", fmt.Errorf("%w in the path: expected up to %d printable characters, got %q", errIdentity, credential.MaxIdentity, text)
 	}
 	return id, nil
-}
-
-// ValidIdentity tells whether a station may be called id: printable characters,
-// at most MaxIdentity of them.
-func ValidIdentity(id event.StationID) bool {
-	if id == "" || !utf8.ValidString(string(id)) || utf8.RuneCountInString(string(id)) > MaxIdentity {
-		return false
-	}
-	for _, r := range string(id) {
-		if !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return true
 }
 
 // offered returns the subprotocols that a client lists, in its order of

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
 
@@ -62,7 +63,7 @@ func FuzzIdentity(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if id, err := identity(u); err == nil && !ValidIdentity(id) {
+		if id, err := identity(u); err == nil && !credential.ValidIdentity(id) {
 			t.Errorf("%q gives the identity %q", path, id)
 		}
 	})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/ocppj"
@@ -107,7 +108,7 @@ type Server struct {
 	stations  map[event.StationID]*Station // of cfg
 	log       *slog.Logger
 	metrics   *metrics
-	passwords *passwords
+	passwords *credential.Passwords
 	upgrader  websocket.Upgrader
 
 	notKept atomic.Pointer[time.Time] // when something last was not
@@ -129,7 +130,7 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 	if cfg.WriteWait <= 0 {
 		cfg.WriteWait = 10 * time.Second
 	}
-	p, err := newPasswords(2)
+	p, err := credential.NewPasswords(2)
 	if err != nil {
 		return nil, err
 	}
@@ -291,9 +292,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	profile := 0
 	if known && admission.PasswordHash != "" {
 		profile = 1
-		password, ok := basic(r.Header.Get("Authorization"), user)
+		password, ok := credential.Basic(r.Header.Get("Authorization"), user)
 		if ok {
-			ok, err = s.passwords.matches(r.Context(), admission.PasswordHash, password)
+			ok, err = s.passwords.Matches(r.Context(), admission.PasswordHash, password)
 		}
 		if err != nil {
 			s.turnAway(w, r, id, http.StatusServiceUnavailable, "busy", "password not checked: "+err.Error())

@@ -1,4 +1,4 @@
-package ocpp
+package credential
 
 import (
 	"context"
@@ -38,16 +38,16 @@ func TestPasswords(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := newPasswords(2)
+			p, err := NewPasswords(2)
 			if err != nil {
 				t.Fatal(err)
 			}
-			hash, err := HashPassword([]byte(tt.configured))
+			hash, err := NewHash([]byte(tt.configured))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for range 2 { // the second time from memory
-				got, err := p.matches(t.Context(), hash, []byte(tt.sent))
+				got, err := p.Matches(t.Context(), hash, []byte(tt.sent))
 				if err != nil || got != tt.want {
 					t.Fatalf("got %v, %v; want %v", got, err, tt.want)
 				}
@@ -55,11 +55,11 @@ func TestPasswords(t *testing.T) {
 		})
 	}
 	t.Run("hash of another program", func(t *testing.T) {
-		p, err := newPasswords(2)
+		p, err := NewPasswords(2)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ok, err := p.matches(t.Context(), foreign, []byte(digits)); err != nil || !ok {
+		if ok, err := p.Matches(t.Context(), foreign, []byte(digits)); err != nil || !ok {
 			t.Errorf("got %v, %v; want true", ok, err)
 		}
 	})
@@ -73,15 +73,15 @@ func hashAs(password []byte) (string, error) {
 
 // A storm of 1,000 returning stations costs one slow hash, not a thousand.
 func TestPasswordStorm(t *testing.T) {
-	p, err := newPasswords(2)
+	p, err := NewPasswords(2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash, err := HashPassword([]byte("secret"))
+	hash, err := NewHash([]byte("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.matches(t.Context(), hash, []byte("secret")); err != nil {
+	if _, err := p.Matches(t.Context(), hash, []byte("secret")); err != nil {
 		t.Fatal(err)
 	}
 	busy := context.Background()
@@ -93,20 +93,20 @@ func TestPasswordStorm(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 1000 {
 		wg.Go(func() {
-			if ok, err := p.matches(ctx, hash, []byte("secret")); !ok || err != nil {
+			if ok, err := p.Matches(ctx, hash, []byte("secret")); !ok || err != nil {
 				t.Errorf("got %v, %v", ok, err)
 			}
 		})
 	}
 	wg.Wait()
 	cancel()
-	if _, err := p.matches(ctx, hash, []byte("not seen before")); err == nil {
+	if _, err := p.Matches(ctx, hash, []byte("not seen before")); err == nil {
 		t.Error("a new password was judged without its turn")
 	}
 }
 
 func TestParseHash(t *testing.T) {
-	good, err := HashPassword([]byte("x"))
+	good, err := NewHash([]byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,13 +143,13 @@ func TestBasic(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, ok := basic(tt.header, "CP-1")
+			got, ok := Basic(tt.header, "CP-1")
 			if string(got) != tt.want || ok != tt.ok {
 				t.Errorf("got %q, %v; want %q, %v", got, ok, tt.want, tt.ok)
 			}
 		})
 	}
-	if got, ok := basic("Basic "+encode([]byte("a:b:secret")), "a:b"); string(got) != "secret" || !ok {
+	if got, ok := Basic("Basic "+encode([]byte("a:b:secret")), "a:b"); string(got) != "secret" || !ok {
 		t.Errorf("identity with a colon: got %q, %v", got, ok)
 	}
 }

@@ -1,4 +1,4 @@
-package ocpp
+package credential
 
 import (
 	"bytes"
@@ -35,8 +35,8 @@ type Hash struct {
 	salt, key      []byte
 }
 
-// HashPassword hashes a password under a new salt.
-func HashPassword(password []byte) (string, error) {
+// NewHash hashes a password under a new salt.
+func NewHash(password []byte) (string, error) {
 	h := Hash{memory: hashMemory, passes: hashPasses, lanes: hashLanes, salt: make([]byte, hashSalt)}
 	if _, err := rand.Read(h.salt); err != nil {
 		return "", fmt.Errorf("salt: %w", err)
@@ -95,10 +95,10 @@ func canonical(password []byte) []byte {
 	return password
 }
 
-// passwords checks passwords against hashes. The slow hash runs a few at a time,
+// Passwords checks passwords against hashes. The slow hash runs a few at a time,
 // because each takes 19 MiB; what it once accepted is remembered as an HMAC under
 // a key of this start, so that a storm of returning stations costs nothing.
-type passwords struct {
+type Passwords struct {
 	slow *semaphore.Weighted
 	key  [sha256.Size]byte
 
@@ -110,8 +110,9 @@ type passwords struct {
 // maxRefused bounds what is remembered of wrong passwords.
 const maxRefused = 1024
 
-func newPasswords(parallel int64) (*passwords, error) {
-	p := &passwords{
+// NewPasswords returns Passwords that run parallel slow hashes at a time.
+func NewPasswords(parallel int64) (*Passwords, error) {
+	p := &Passwords{
 		slow:     semaphore.NewWeighted(parallel),
 		accepted: map[string][sha256.Size]byte{},
 		refused:  map[[sha256.Size]byte]struct{}{},
@@ -122,9 +123,9 @@ func newPasswords(parallel int64) (*passwords, error) {
 	return p, nil
 }
 
-// matches tells whether hash is that of password. It waits for its turn; the
+// Matches tells whether hash is that of password. It waits for its turn; the
 // error is that of ctx or of a hash that cannot be read.
-func (p *passwords) matches(ctx context.Context, hash string, password []byte) (bool, error) {
+func (p *Passwords) Matches(ctx context.Context, hash string, password []byte) (bool, error) {
 	code := p.code(hash, password)
 	if ok, known := p.remembered(hash, code); known {
 		return ok, nil
@@ -142,7 +143,7 @@ func (p *passwords) matches(ctx context.Context, hash string, password []byte) (
 	}
 	same := canonical(password)
 	ok := h.matches(same)
-	if !ok && len(same) != len(password) { // a hash that was not made by HashPassword
+	if !ok && len(same) != len(password) { // a hash that was not made by NewHash
 		ok = h.matches(password)
 	}
 	p.mu.Lock()
@@ -159,7 +160,7 @@ func (p *passwords) matches(ctx context.Context, hash string, password []byte) (
 }
 
 // remembered returns what is known of the password with that code.
-func (p *passwords) remembered(hash string, code [sha256.Size]byte) (ok, known bool) {
+func (p *Passwords) remembered(hash string, code [sha256.Size]byte) (ok, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if accepted, found := p.accepted[hash]; found && subtle.ConstantTimeCompare(accepted[:], code[:]) == 1 {
@@ -170,7 +171,7 @@ func (p *passwords) remembered(hash string, code [sha256.Size]byte) (ok, known b
 }
 
 // code binds a password to the hash that it was checked against.
-func (p *passwords) code(hash string, password []byte) (code [sha256.Size]byte) {
+func (p *Passwords) code(hash string, password []byte) (code [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, p.key[:])
 	mac.Write([]byte(hash))
 	mac.Write([]byte{0})
@@ -179,10 +180,10 @@ func (p *passwords) code(hash string, password []byte) (code [sha256.Size]byte) 
 	return code
 }
 
-// basic takes the Authorization header of HTTP Basic apart and returns the
+// Basic takes the Authorization header of HTTP Basic apart and returns the
 // password, if the user name is id. Both may hold colons and the password any
 // bytes, so the name decides where it begins.
-func basic(header string, id string) (password []byte, ok bool) {
+func Basic(header string, id string) (password []byte, ok bool) {
 	scheme, encoded, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "basic") {
 		return nil, false
