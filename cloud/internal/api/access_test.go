@@ -166,6 +166,19 @@ func TestCommandsOfAPI(t *testing.T) {
 			t.Error("without a key each is one of its own")
 		}
 	})
+	t.Run("idempotency once the command has expired", func(t *testing.T) {
+		body := `{"type":"stop","station":"` + station + `","expires":"` + time.Now().Add(time.Minute).UTC().Format(time.RFC3339) + `"}`
+		_, first, _ := order(operator, body, "Idempotency-Key", "late")
+		y.ahead.Store(int64(time.Hour))
+		defer y.ahead.Store(0)
+		status, second, text := order(operator, body, "Idempotency-Key", "late")
+		if status != http.StatusAccepted || first.ID == "" || first.ID != second.ID {
+			t.Errorf("the answer was lost: %d, %s and %s: %s", status, first.ID, second.ID, text)
+		}
+		if status, _, _ := order(operator, body, "Idempotency-Key", "another"); status != http.StatusUnprocessableEntity {
+			t.Errorf("the same under another key: %d", status)
+		}
+	})
 	t.Run("who and when", func(t *testing.T) {
 		_, c, _ := order(operator, `{"type":"unlock","station":"`+station+`","evse":1}`)
 		if c.IssuedBy != "Otto" || c.Status != event.StateQueued || c.Gateway != "gw-1" || c.Station != "CP1" || c.Target != station || len(c.Steps) != 1 {

@@ -40,6 +40,7 @@ type Store interface {
 	PutToken(ctx context.Context, t fleet.Token) error
 	DeleteToken(ctx context.Context, t fleet.Tenant, value string) error
 	Access(ctx context.Context, secretSHA256 string) (fleet.Access, error)
+	CommandOf(ctx context.Context, t fleet.Tenant, idempotencyKey, bodyHash string) (fleet.Command, error)
 	SetDesired(ctx context.Context, g event.GatewayID, section string, content []byte) error
 	Desired(ctx context.Context, g event.GatewayID) (map[string][]byte, error)
 }

@@ -150,6 +150,17 @@ func (a *API) order(ctx context.Context, who fleet.Access, key string, in Comman
 	if err != nil {
 		return nil, fmt.Errorf("encode command: %w", err)
 	}
+	sum := sha256.Sum256(body)
+	bodyHash := hex.EncodeToString(sum[:])
+	if key != "" {
+		key = who.ID + "/" + key // each token has keys of its own
+		// First of all: what was right when it was given may be too late by now, and
+		// the answer to it is owed all the same.
+		kept, err := a.store.CommandOf(ctx, who.Tenant, key, bodyHash)
+		if !errors.Is(err, fleet.ErrNotFound) {
+			return ordered(kept, err)
+		}
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make a command id: %w", err)
@@ -179,11 +190,10 @@ func (a *API) order(ctx context.Context, who fleet.Access, key string, in Comman
 	if err := a.address(ctx, who, in, &c); err != nil {
 		return nil, err
 	}
-	if key != "" {
-		key = who.ID + "/" + key // each token has keys of its own
-	}
-	sum := sha256.Sum256(body)
-	kept, err := a.commander.Queue(ctx, c, key, hex.EncodeToString(sum[:]))
+	return ordered(a.commander.Queue(ctx, c, key, bodyHash))
+}
+
+func ordered(kept fleet.Command, err error) (*output[fleet.Command], error) {
 	if errors.Is(err, fleet.ErrConflict) {
 		return nil, huma.Error409Conflict("this Idempotency-Key was used for another command")
 	}

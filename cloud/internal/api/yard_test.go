@@ -37,8 +37,11 @@ type yard struct {
 	store *sqlite.Store
 	hub   *api.Hub
 	next  map[event.GatewayID]uint64
-	deaf  atomic.Bool // the bus is away
+	deaf  atomic.Bool  // the bus is away
+	ahead atomic.Int64 // nanoseconds that the API's clock is ahead
 }
+
+func (y *yard) now() time.Time { return time.Now().Add(time.Duration(y.ahead.Load())) }
 
 // The tokens of the yard, by who uses them.
 const (
@@ -62,7 +65,7 @@ func open(t *testing.T) *yard {
 	ended := make(chan error, 1)
 	go func() { ended <- y.hub.Run(ctx) }()
 	mux := http.NewServeMux()
-	api.New(mux, store, commander.New(store, y, y, log, time.Now), y, y.hub, log, time.Now)
+	api.New(mux, store, commander.New(store, y, y, log, time.Now), y, y.hub, log, y.now)
 	server := httptest.NewServer(api.Problems(mux, log))
 	y.url = server.URL
 	t.Cleanup(func() {

@@ -161,6 +161,9 @@ type Writes interface {
 	// AddCommand queues a command. The same idempotency key with the same body
 	// returns the first command, with another body ErrConflict.
 	AddCommand(ctx context.Context, c Command, idempotencyKey, bodyHash string) (Command, error)
+	// CommandOf returns the command that was queued under an idempotency key:
+	// ErrNotFound where there is none, ErrConflict where its body was another.
+	CommandOf(ctx context.Context, t Tenant, idempotencyKey, bodyHash string) (Command, error)
 	// MoveCommand records a state that the manager itself decides: sent, expired
 	// or cancelled. It never undoes a later state. It reports whether it moved.
 	MoveCommand(ctx context.Context, id event.CommandID, to event.CommandState, reason string, at time.Time) (moved bool, err error)

@@ -141,15 +141,12 @@ func (s *Store) AddCommand(ctx context.Context, c fleet.Command, idempotencyKey,
 	first := c.ID
 	err := s.tx(ctx, func(t *tx) error {
 		if idempotencyKey != "" {
-			var body string
-			known, err := t.one(`SELECT id, body FROM commands WHERE tenant = ? AND idempotent = ?`, []any{c.Tenant, idempotencyKey}, &first, &body)
+			id, err := t.commandOf(c.Tenant, idempotencyKey, bodyHash)
 			if err != nil {
 				return err
 			}
-			if known && body != bodyHash {
-				return fmt.Errorf("idempotency key %q was used for another command: %w", idempotencyKey, fleet.ErrConflict)
-			}
-			if known {
+			if id != "" {
+				first = id
 				return nil
 			}
 		}
@@ -175,6 +172,45 @@ func (s *Store) AddCommand(ctx context.Context, c fleet.Command, idempotencyKey,
 		return fleet.Command{}, wrap("add command", err)
 	}
 	return s.Command(ctx, fleet.Scope{Tenant: c.Tenant}, first)
+}
+
+// commandOf is the command that was queued under an idempotency key, if any.
+func (t *tx) commandOf(tenant fleet.Tenant, idempotencyKey, bodyHash string) (id event.CommandID, err error) {
+	var body string
+	known, err := t.one(`SELECT id, body FROM commands WHERE tenant = ? AND idempotent = ?`, []any{tenant, idempotencyKey}, &id, &body)
+	if err == nil && known && body != bodyHash {
+		err = fmt.Errorf("idempotency key %q was used for another command: %w", idempotencyKey, fleet.ErrConflict)
+	}
+	return id, err
+}
+
+// CommandOf implements fleet.Writes.
+func (s *Store) CommandOf(ctx context.Context, tenant fleet.Tenant, idempotencyKey, bodyHash string) (fleet.Command, error) {
+	type kept struct {
+		id   event.CommandID
+		body string
+	}
+	var found kept
+	err := s.view(ctx, "command of a key", func(r reader) error {
+		rows, err := query(ctx, r, func(scan scanner) (k kept, err error) {
+			err = scan(&k.id, &k.body)
+			return k, err
+		}, `SELECT id, body FROM commands WHERE tenant = ? AND idempotent = ?`, tenant, idempotencyKey)
+		if err != nil {
+			return err
+		}
+		if found, err = only(rows, "command"); err != nil {
+			return err
+		}
+		if found.body != bodyHash {
+			return fmt.Errorf("idempotency key %q was used for another command: %w", idempotencyKey, fleet.ErrConflict)
+		}
+		return nil
+	})
+	if err != nil {
+		return fleet.Command{}, err
+	}
+	return s.Command(ctx, fleet.Scope{Tenant: tenant}, found.id)
 }
 
 // MoveCommand implements fleet.Writes.

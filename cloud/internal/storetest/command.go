@@ -121,6 +121,19 @@ func testCommands(t *testing.T, fresh func(t testing.TB) Opener) {
 		if _, err := ask("c-1", "", "b"); !errors.Is(err, fleet.ErrConflict) {
 			t.Errorf("an id twice: %v, want %v", err, fleet.ErrConflict)
 		}
+		of := func(tenant fleet.Tenant, key, body string) (fleet.Command, error) {
+			return store.CommandOf(t.Context(), tenant, key, body)
+		}
+		if c := ok(of(fleet.DefaultTenant, "k", "b")); c.ID != "c-1" {
+			t.Errorf("looked up: got %s", c.ID)
+		}
+		if _, err := of(fleet.DefaultTenant, "k", "other"); !errors.Is(err, fleet.ErrConflict) {
+			t.Errorf("looked up with another body: %v, want %v", err, fleet.ErrConflict)
+		}
+		_, err := of(fleet.DefaultTenant, "none", "b")
+		isNotFound(t, err)
+		_, err = of("other", "k", "b")
+		isNotFound(t, err)
 		if n := len(ok(store.Commands(t.Context(), all, fleet.CommandFilter{}, fleet.Page{})).Items); n != 1 {
 			t.Errorf("%d commands, want 1", n)
 		}
