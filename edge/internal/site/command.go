@@ -41,9 +41,10 @@ type command struct {
 	evse        int             // of the session it is about, else cmd.EVSE
 	session     event.SessionID // that it is about
 	transaction string
-	scheduled   bool // the device will do it after the running session
-	early       bool // the effect was seen before the device agreed
-	applied     bool // its consequences for the site are kept
+	scheduled   bool                  // the device will do it after the running session
+	early       bool                  // the effect was seen before the device agreed
+	applied     bool                  // its consequences for the site are kept
+	instead     *event.SetLimitParams // that holds in place of the limit that it orders
 
 	conn     Connection // over which it was told
 	look     bool       // the device is to be looked at
@@ -399,6 +400,9 @@ func (st *Station) outcome(c *command, conn Connection, o Outcome) {
 			o.Reason = waitsFor(c.cmd.Type)
 		}
 	}
+	if m.phase == phaseFinal {
+		c.instead = o.Instead
+	}
 	st.moveOn(c, m, o.Reason, o.Result)
 }
 
@@ -413,7 +417,7 @@ func (st *Station) looked(c *command, conn Connection, o Outcome) {
 	switch o.State {
 	case event.StateSucceeded:
 	case event.StateFailed:
-		in = inNoEffect
+		in, c.instead = inNoEffect, o.Instead
 	default:
 		if siteObserves(c.cmd.Type) {
 			st.watch(c) // it may still be seen
@@ -462,7 +466,7 @@ func (st *Station) moveOn(c *command, m move, reason string, result json.RawMess
 	if c.cmd.ID == "" {
 		if m.phase == phaseFinal || m.look {
 			st.remove(c)
-			c.done(Outcome{State: c.final, Reason: reason})
+			c.done(Outcome{State: c.final, Reason: reason, Instead: c.instead})
 		}
 		return
 	}
@@ -517,8 +521,8 @@ func (st *Station) remove(c *command) {
 }
 
 func join(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }

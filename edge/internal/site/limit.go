@@ -178,6 +178,11 @@ func (st *Station) consequences(c *command, change *Change) (apply func()) {
 	switch p := c.params.(type) {
 	case *event.SetLimitParams:
 		l := limit{EVSE: c.evse, LimitA: p.LimitA, LimitW: p.LimitW, Until: p.Until, Command: c.cmd.ID, Request: c.request}
+		why := ""
+		if refused && c.instead != nil { // a lease all the same: it is to end
+			agreed, refused, why = true, false, c.reason
+			l.LimitA, l.LimitW = c.instead.LimitA, c.instead.LimitW
+		}
 		if refused && !c.applied {
 			add(c.evse, l.event("refused", c.reason))
 		}
@@ -185,7 +190,7 @@ func (st *Station) consequences(c *command, change *Change) (apply func()) {
 			return nothing
 		}
 		c.applied = true
-		add(c.evse, l.event("effective", ""))
+		add(c.evse, l.event("effective", why))
 		change.Put = append(change.Put, record(l.key(st.id), l))
 		return func() {
 			original.applied = true

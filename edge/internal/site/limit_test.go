@@ -97,6 +97,65 @@ func TestLease(t *testing.T) {
 	})
 }
 
+// A device that is held at its minimum holds a limit, which ends like any other.
+func TestLimitBelowMinimum(t *testing.T) {
+	minimum := func(o Order, report func(Outcome)) {
+		if p, ok := o.Params.(*event.SetLimitParams); ok && *p.LimitA < 6 {
+			report(Outcome{State: delivered})
+			report(Outcome{State: failed, Reason: "held at 6 A", Instead: &event.SetLimitParams{LimitA: new(6.0)}})
+			return
+		}
+		obey(delivered, succeeded)(o, report)
+	}
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = minimum
+		if err := r.site.SetPlan(Plan{LimitA: map[event.StationID]float64{"CP1": 4}}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Hour)
+		if got, want := orders(d), []string{"set_limit 0 4 standing"}; !slices.Equal(got, want) {
+			t.Errorf("orders %q, want %q", got, want)
+		}
+		r.execute(event.Command{ID: "a", Type: event.CommandSetLimit, Station: "CP1", EVSE: 1, Params: params(event.SetLimitParams{LimitA: p(2.0), Until: r.now().Add(30 * time.Minute)})})
+		r.wantStates("a", delivered, failed)
+		r.restart()
+		d, _ = r.connect("CP1", 1)
+		d.answer = minimum
+		r.pass(time.Hour)
+		if got, want := orders(d), []string{"set_limit 1 6 standing", "clear_limit 1 standing"}; !slices.Equal(got, want) {
+			t.Errorf("orders after the restart %q, want %q", got, want)
+		}
+		if got, want := profiles(r), []string{"effective 6", "effective 6", "ended 6"}; !slices.Equal(got, want) {
+			t.Errorf("profiles %q, want %q", got, want)
+		}
+	})
+}
+
+// A plan that a device cannot keep to is told once, and tried again.
+func TestPlanFails(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, failed)
+		plan := func(a float64) {
+			if err := r.site.SetPlan(Plan{LimitA: map[event.StationID]float64{"CP1": a}}); err != nil {
+				t.Fatal(err)
+			}
+			r.pass(2*standAgain + time.Minute)
+		}
+		plan(10)
+		plan(12)
+		if got, want := profiles(r), []string{"refused 10", "refused 12"}; !slices.Equal(got, want) || len(d.orders) != 6 {
+			t.Errorf("profiles %q after %d orders, want %q", got, len(d.orders), want)
+		}
+		d.answer = obey(delivered, succeeded)
+		r.pass(standAgain)
+		if got, want := profiles(r), []string{"refused 10", "refused 12", "effective 12"}; !slices.Equal(got, want) {
+			t.Errorf("profiles %q, want %q", got, want)
+		}
+	})
+}
+
 func TestLimitRefused(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		d, _ := r.connect("CP1", 1)

@@ -138,4 +138,8 @@ type Outcome struct {
 	State  event.CommandState
 	Reason string
 	Result json.RawMessage
+	// Instead is the limit that the device holds to in place of a lower one that
+	// was ordered, with StateFailed: it cannot go so low. Only its current or
+	// power is looked at.
+	Instead *event.SetLimitParams
 }

@@ -28,9 +28,10 @@ type standing struct {
 // told is one current that a device has been given.
 type told struct {
 	a       float64
-	given   bool // a holds in the device
-	unsure  bool // nobody knows what the device holds: it has started anew
-	refused bool // it does not want it; not tried again until something changes
+	given   bool     // a holds in the device
+	unsure  bool     // nobody knows what the device holds: it has started anew
+	refused bool     // it does not want it; not tried again until something changes
+	failed  *float64 // the newest that it could not do, which has been told
 }
 
 // over notes that a lease has ended.
@@ -167,6 +168,10 @@ func (st *Station) stood(evse int, p *event.SetLimitParams, fallback bool, o Out
 		k = &s.fallback
 	}
 	lease := p != nil && !p.Until.IsZero()
+	holds := p // what does, once it succeeded
+	if o.State == event.StateFailed && o.Instead != nil && p != nil {
+		o.State, holds = event.StateSucceeded, o.Instead // it does not go lower
+	}
 	switch o.State {
 	case event.StateSucceeded:
 		switch {
@@ -189,6 +194,10 @@ func (st *Station) stood(evse int, p *event.SetLimitParams, fallback bool, o Out
 	default:
 		s.retryAt = time.Now().Add(standAgain)
 		st.wake(s.retryAt)
+		if o.State == event.StateFailed && p != nil && !lease && (k.failed == nil || *k.failed != *p.LimitA) {
+			k.failed = p.LimitA // once, not once per try
+			st.tellStanding(evse, p, fallback, "refused", join(o.Reason, "it is tried again"))
+		}
 		return
 	}
 	st.wake(time.Now())
@@ -201,17 +210,28 @@ func (st *Station) stood(evse int, p *event.SetLimitParams, fallback bool, o Out
 	if p == nil {
 		return
 	}
+	switch {
+	case o.State != event.StateSucceeded:
+		st.tellStanding(evse, p, fallback, "refused", o.Reason)
+	case holds != p:
+		st.tellStanding(evse, &event.SetLimitParams{LimitA: holds.LimitA, LimitW: holds.LimitW, Until: p.Until}, fallback, "effective", o.Reason)
+	default:
+		st.tellStanding(evse, p, fallback, "effective", "")
+	}
+}
+
+// tellStanding records what became of an order of the site plan, or of a lease
+// that was told again.
+func (st *Station) tellStanding(evse int, p *event.SetLimitParams, fallback bool, status, why string) {
 	stamp := st.site.clock.Stamp()
-	status, reason := "effective", "site plan"
-	if fallback {
-		reason = "site plan: kept by the device as its default"
-	}
-	if o.State != event.StateSucceeded {
-		status, reason = "refused", join(reason, o.Reason)
-	}
-	ev := &event.ProfileUpdated{Status: status, LimitA: p.LimitA, LimitW: p.LimitW, Reason: reason}
-	if lease {
-		ev.Until, ev.Reason = &p.Until, join("told again after a start of the device", o.Reason)
+	ev := &event.ProfileUpdated{Status: status, LimitA: p.LimitA, LimitW: p.LimitW}
+	switch {
+	case !p.Until.IsZero():
+		ev.Until, ev.Reason = &p.Until, join("told again after a start of the device", why)
+	case fallback:
+		ev.Reason = join("site plan: kept by the device as its default", why)
+	default:
+		ev.Reason = join("site plan", why)
 	}
 	d := draft(stamp, st.at(evse, 0), stamp.Time, ev)
 	if err := st.commit(Change{Events: []event.Draft{d}}); err != nil {

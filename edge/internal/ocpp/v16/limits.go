@@ -74,6 +74,9 @@ type quota struct {
 	unit  ocpp16.ChargingRateUnit
 	value float64
 	note  string // how it was worked out, if it was
+
+	raised bool    // it is less than the charge point may be held at
+	asked  float64 // what was asked for then, in unit
 }
 
 // quotas lists the units in which to try a limit, that of the command first. A
@@ -83,12 +86,15 @@ func (j *job) quotas(p *event.SetLimitParams) []quota {
 	var all []quota
 	if p.LimitA != nil {
 		w := *p.LimitA * lineVoltage
-		all = []quota{{ocpp16.ChargingRateUnitA, *p.LimitA, ""}, {ocpp16.ChargingRateUnitW, w,
-			fmt.Sprintf("the charge point takes watts only: %g A became %g W, as if one phase charged", *p.LimitA, w)}}
+		all = []quota{{unit: ocpp16.ChargingRateUnitA, value: *p.LimitA}, {unit: ocpp16.ChargingRateUnitW, value: w,
+			note: fmt.Sprintf("the charge point takes watts only: %g A became %g W, as if one phase charged", *p.LimitA, w)}}
 	} else {
 		a := *p.LimitW / lineVoltage / 3
-		all = []quota{{ocpp16.ChargingRateUnitW, *p.LimitW, ""}, {ocpp16.ChargingRateUnitA, a,
-			fmt.Sprintf("the charge point takes amperes only: %g W became %.1f A on each of three phases", *p.LimitW, a)}}
+		all = []quota{{unit: ocpp16.ChargingRateUnitW, value: *p.LimitW}, {unit: ocpp16.ChargingRateUnitA, value: a,
+			note: fmt.Sprintf("the charge point takes amperes only: %g W became %.1f A on each of three phases", *p.LimitW, a)}}
+	}
+	for i := range all {
+		all[i].raise(j.c.Config().MinimumA)
 	}
 	memory := j.model.Load()
 	able := slices.DeleteFunc(slices.Clone(all), func(q quota) bool { return !memory.can(string(q.unit)) })
@@ -96,6 +102,37 @@ func (j *job) quotas(p *event.SetLimitParams) []quota {
 		return all
 	}
 	return able
+}
+
+// raise keeps q from ending the session of a charge point that does so when it is
+// held below leastA, on each phase. In watts it is that of one phase: how many
+// charge is not known, and more would be further from what was asked for.
+func (q *quota) raise(leastA float64) {
+	least := leastA
+	if q.unit == ocpp16.ChargingRateUnitW {
+		least *= lineVoltage
+	}
+	if q.value < least {
+		q.asked, q.value, q.raised = q.value, least, true
+	}
+}
+
+// instead turns what became of a raised limit into what became of the order:
+// less was asked for, and whoever did is told.
+func (q *quota) instead(o site.Outcome) site.Outcome {
+	if !q.raised || o.State != event.StateSucceeded && o.State != event.StateAccepted {
+		return o
+	}
+	o.State = event.StateFailed
+	o.Reason = join(fmt.Sprintf("held at %g %s, the least that the configuration allows this charge point, not at %g %s",
+		q.value, q.unit, q.asked, q.unit), o.Reason)
+	o.Instead = &event.SetLimitParams{}
+	if q.unit == ocpp16.ChargingRateUnitA {
+		o.Instead.LimitA = &q.value
+	} else {
+		o.Instead.LimitW = &q.value
+	}
+	return o
 }
 
 // learnSmartCharging asks the charge point once for what its profiles may be.
@@ -148,29 +185,11 @@ type limitResult struct {
 	ReadBack  *float64 `json:"read_back,omitempty"` // in Unit
 }
 
+// setLimit tries the ways to put a limit until one of them holds.
 func (j *job) setLimit(p *event.SetLimitParams) (site.Outcome, error) {
 	if (p.LimitA == nil) == (p.LimitW == nil) {
 		return rejected("expected one of limit_a and limit_w"), nil
 	}
-	least := j.c.Config().MinimumA
-	if p.LimitA == nil || *p.LimitA >= least {
-		return j.putLimit(p)
-	}
-	// Below its least current it would end the session: it is held there instead,
-	// and whoever asked for less is told.
-	raised := *p
-	raised.LimitA = &least
-	o, err := j.putLimit(&raised)
-	if err != nil || o.State != event.StateSucceeded && o.State != event.StateAccepted {
-		return o, err
-	}
-	o.State = event.StateFailed
-	o.Reason = join(fmt.Sprintf("held at %g A, the least that the configuration allows this charge point, not at %g A", least, *p.LimitA), o.Reason)
-	return o, nil
-}
-
-// putLimit tries the ways to put a limit until one of them holds.
-func (j *job) putLimit(p *event.SetLimitParams) (site.Outcome, error) {
 	if !j.order.Standing && !p.Until.After(j.c.Now()) {
 		return rejected("until: expected a time to come, got %s", p.Until.Format(time.RFC3339)), nil
 	}
@@ -195,7 +214,7 @@ func (j *job) putLimit(p *event.SetLimitParams) (site.Outcome, error) {
 			}
 			o := j.checkLimit(s, q)
 			if o.State != event.StateFailed {
-				return o, nil
+				return q.instead(o), nil
 			}
 			last = o
 			break // taken and not held to: the unit is not what is wrong

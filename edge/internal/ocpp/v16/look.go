@@ -56,7 +56,7 @@ func (j *job) lookAtLimit(p *event.SetLimitParams) (site.Outcome, error) {
 			continue
 		}
 		if *held <= q.value+0.1 {
-			return site.Outcome{State: event.StateSucceeded, Reason: q.note}, nil
+			return q.instead(site.Outcome{State: event.StateSucceeded, Reason: q.note}), nil
 		}
 		return failed("the charge point holds to %g %s", *held, unit), nil
 	}

@@ -62,6 +62,26 @@ func outcome(t *testing.T, y *ocpptest.Yard, c event.Command) *event.CommandUpda
 	return e
 }
 
+// held waits for the limit that command c left.
+func held(t *testing.T, y *ocpptest.Yard, c event.CommandID, want string) {
+	t.Helper()
+	d := y.Journal.Wait(t, "limit of "+string(c), func(d event.Draft) bool {
+		e, ok := d.Data.(*event.ProfileUpdated)
+		return ok && e.Command == c
+	})
+	e := d.Data.(*event.ProfileUpdated)
+	got := ""
+	switch {
+	case e.LimitA != nil:
+		got = fmt.Sprint(*e.LimitA, " A")
+	case e.LimitW != nil:
+		got = fmt.Sprint(*e.LimitW, " W")
+	}
+	if e.Status != "effective" || got != want {
+		t.Errorf("%s %s, want effective %s", e.Status, got, want)
+	}
+}
+
 func TestOrders(t *testing.T) {
 	until := time.Now().Add(2 * time.Hour).UTC().Truncate(time.Second)
 	certificate, hash := root(t)
@@ -106,6 +126,7 @@ func TestOrders(t *testing.T) {
 		steps  []step
 		state  event.CommandState
 		reason string // part of it
+		held   string // the limit that holds instead
 		result string // pattern
 		config ocpp.Station
 	}{
@@ -153,7 +174,13 @@ func TestOrders(t *testing.T) {
 			steps: []step{{smart.action, smart.payload, `{"unknownKey":["ChargingScheduleAllowedChargingRateUnit"]}`}, {"SetChargingProfile", `.*`, `!NotSupported`}, {"SetChargingProfile", `.*`, `!NotSupported`}, {"SetChargingProfile", `.*`, `!NotSupported`}, {"SetChargingProfile", `.*`, `!NotSupported`}},
 			state: event.StateUnsupported},
 		{name: "quirk 52 least current", kind: event.CommandSetLimit, evse: 1, params: event.SetLimitParams{LimitA: a(0), Until: until}, config: ocpp.Station{MinimumA: 6},
-			steps: []step{onlyA, {"SetChargingProfile", profile("TxDefaultProfile", "A", "6"), yes}, {"GetCompositeSchedule", `.*`, schedule("A", 6)}}, state: event.StateFailed, reason: "held at 6 A"},
+			steps: []step{onlyA, {"SetChargingProfile", profile("TxDefaultProfile", "A", "6"), yes}, {"GetCompositeSchedule", `.*`, schedule("A", 6)}}, state: event.StateFailed, reason: "held at 6 A", held: "6 A"},
+		{name: "quirk 52 least current, ordered in watts", kind: event.CommandSetLimit, evse: 1, params: event.SetLimitParams{LimitW: a(500), Until: until}, config: ocpp.Station{MinimumA: 6},
+			steps: []step{smart, {"SetChargingProfile", profile("TxDefaultProfile", "W", "1380"), yes}, {"GetCompositeSchedule", `.*`, schedule("W", 1380)}}, state: event.StateFailed, reason: "held at 1380 W", held: "1380 W"},
+		{name: "quirk 52 least current, watts told in amperes", kind: event.CommandSetLimit, evse: 1, params: event.SetLimitParams{LimitW: a(2000), Until: until}, config: ocpp.Station{MinimumA: 6},
+			steps: []step{onlyA, {"SetChargingProfile", profile("TxDefaultProfile", "A", "6"), yes}, {"GetCompositeSchedule", `.*`, schedule("A", 6)}}, state: event.StateFailed, reason: "held at 6 A", held: "6 A"},
+		{name: "quirk 52 nothing put", kind: event.CommandSetLimit, evse: 1, params: event.SetLimitParams{LimitA: a(0), Until: until}, config: ocpp.Station{MinimumA: 6},
+			steps: []step{onlyA, {"SetChargingProfile", `.*`, `{"status":"Rejected"}`}}, state: event.StateRejected},
 		{name: "OCPP 1.6 §5.5", kind: event.CommandClearLimit, params: event.ClearLimitParams{},
 			steps: []step{smart, {"ClearChargingProfile", `\{"connectorId":0,"chargingProfilePurpose":"ChargePointMaxProfile","stackLevel":1\}`, yes}, {"ClearChargingProfile", `\{"connectorId":0,"chargingProfilePurpose":"TxDefaultProfile","stackLevel":1\}`, `{"status":"Unknown"}`}},
 			state: event.StateSucceeded},
@@ -270,6 +297,9 @@ func TestOrders(t *testing.T) {
 			got := outcome(t, y, event.Command{Type: tt.kind, EVSE: tt.evse, Params: raw})
 			if got.State != tt.state || !strings.Contains(got.Reason, tt.reason) {
 				t.Errorf("%s (%s), want %s (%s)", got.State, got.Reason, tt.state, tt.reason)
+			}
+			if tt.held != "" {
+				held(t, y, got.Command, tt.held)
 			}
 			if tt.result != "" && !regexp.MustCompile(`^(`+tt.result+`)$`).Match(got.Result) {
 				t.Errorf("result %s, want %s", got.Result, tt.result)
