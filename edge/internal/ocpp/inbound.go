@@ -296,6 +296,9 @@ func (c *Conversation) handle(in *inbound) {
 		c.server.metrics.refused(code)
 	}
 	seam.Hit("edge.ocpp.before-answer")
+	if seam.Enabled { // by action too: starts and stops are rare among the others
+		seam.Hit("edge.ocpp.before-answer." + action)
+	}
 	if err := c.write(frame); err == nil {
 		c.server.metrics.answered(action, time.Since(in.read))
 	}
