@@ -190,7 +190,7 @@ func (m *model) emitMessage(w *writer, msg message, a info) {
 	}
 	w.line("// Decode reads a payload, see the package comment.")
 	w.line("func (v *%s) Decode(payload []byte) ([]lenient.Deviation, error) {", msg.name)
-	w.line("\t*v = %s{}", msg.name)
+	w.line("\t%s", emptied(s, "v"))
 	w.line("\tr := lenient.NewReader(payload)")
 	w.line("\tv.decode(&r)")
 	w.line("\treturn r.Finish()\n}\n")
@@ -236,7 +236,8 @@ func emitStruct(w *writer, s *structure, shared map[string]*structure, message b
 		}
 	}
 	w.line("var %sFields = []string{%s}\n", lower(s.name), strings.Join(quoted, ", "))
-	emitDecode(w, s, required)
+	emitReset(w, s)
+	emitDecode(w, s, shared, required)
 	emitAppend(w, s, message)
 	if !message || checks(s, shared) {
 		emitCheck(w, s)

@@ -1,9 +1,12 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // emitDecode writes the reading of a type.
-func emitDecode(w *writer, s *structure, required uint64) {
+func emitDecode(w *writer, s *structure, shared map[string]*structure, required uint64) {
 	w.line("func (v *%s) decode(r *lenient.Reader) bool {", s.name)
 	w.line("\to := r.Object(%sFields, %#b)", lower(s.name), required)
 	w.line("\tfor o.Next() {")
@@ -17,23 +20,60 @@ func emitDecode(w *writer, s *structure, required uint64) {
 		w.line("\t\tswitch o.Field {")
 		for i, f := range s.fields {
 			w.line("\t\tcase %d:", i)
-			emitRead(w, f)
+			emitRead(w, f, shared)
 		}
 		w.line("\t\tdefault:\n\t\t\to.%s(&v.Extra)\n\t\t}", keep)
 	}
 	w.line("\t}\n\treturn o.Found()\n}\n")
 }
 
-func emitRead(w *writer, f field) {
+// emitReset writes the emptying of a type with lists of objects. The lists keep
+// their room, for the next message that is decoded into it.
+func emitReset(w *writer, s *structure) {
+	kept := objectLists(s)
+	if len(kept) == 0 {
+		return
+	}
+	for i, name := range kept {
+		kept[i] = fmt.Sprintf("%s: v.%s[:0]", name, name)
+	}
+	w.line("func (v *%s) reset() { *v = %s{%s} }\n", s.name, s.name, strings.Join(kept, ", "))
+}
+
+// emptied returns the statement that empties variable v of type s.
+func emptied(s *structure, v string) string {
+	if len(objectLists(s)) > 0 {
+		return v + ".reset()"
+	}
+	return fmt.Sprintf("*%s = %s{}", v, s.name)
+}
+
+// objectLists are the fields of s that are lists of objects.
+func objectLists(s *structure) []string {
+	var names []string
+	for _, f := range s.fields {
+		if f.list && f.kind == kindObject {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+func emitRead(w *writer, f field, shared map[string]*structure) {
 	target := "v." + f.name
 	if f.list {
-		w.line("%s = nil", target)
+		if f.kind == kindObject {
+			w.line("%s = %s[:0]", target, target)
+		} else {
+			w.line("%s = nil", target)
+		}
 		w.line("for a := r.Array(); a.Next(); {")
 		switch f.kind {
 		case kindObject:
-			w.line("var e %s\nif e.decode(r) {", f.typeName)
-			w.line("if %s == nil { %s = make([]%s, 0, a.Hint(%d)) }", target, target, f.typeName, objectSize)
-			w.line("%s = append(%s, e)\n}", target, target)
+			w.line("%s = lenient.Extend(%s, &a, %d)", target, target, objectSize)
+			w.line("e := &%s[len(%s)-1]", target, target)
+			w.line("%s", emptied(shared[f.typeName], "e"))
+			w.line("if !e.decode(r) { %s = %s[:len(%s)-1] }", target, target, target)
 		case kindInt, kindNumber, kindBool:
 			w.line("if e, ok := %s; ok { %s = append(%s, e) }", read(f), target, target)
 		default:

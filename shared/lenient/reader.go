@@ -335,11 +335,18 @@ func (r *Reader) NoItems() {
 	}
 }
 
-// Hint returns a capacity for the slice of the array under the cursor whose
-// elements take about size bytes of JSON each: what is left of the payload has
-// room for it, and it is never large.
-func (a *Array) Hint(size int) int {
-	return min(max((len(a.r.data)-a.r.pos)/size, 1), 16)
+// Extend makes room for one more element of the array under the cursor, each of
+// which takes about size bytes of JSON. An element that list has held before
+// comes back as it was, so that what it holds can be used again.
+func Extend[T any](list []T, a *Array, size int) []T {
+	if cap(list) == 0 {
+		// What is left of the payload has room for as many, and it is never a lot.
+		list = make([]T, 0, min(max((len(a.r.data)-a.r.pos)/size, 1), 16))
+	}
+	if n := len(list); n < cap(list) {
+		return list[:n+1]
+	}
+	return append(list, *new(T))
 }
 
 // peek returns the byte under the cursor, or 0 at the end.

@@ -98,19 +98,22 @@ type GetConfigurationResponse struct {
 
 var getConfigurationResponseFields = []string{"configurationKey", "unknownKey"}
 
+func (v *GetConfigurationResponse) reset() {
+	*v = GetConfigurationResponse{ConfigurationKey: v.ConfigurationKey[:0]}
+}
+
 func (v *GetConfigurationResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(getConfigurationResponseFields, 0b0)
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConfigurationKey = nil
+			v.ConfigurationKey = v.ConfigurationKey[:0]
 			for a := r.Array(); a.Next(); {
-				var e KeyValue
-				if e.decode(r) {
-					if v.ConfigurationKey == nil {
-						v.ConfigurationKey = make([]KeyValue, 0, a.Hint(96))
-					}
-					v.ConfigurationKey = append(v.ConfigurationKey, e)
+				v.ConfigurationKey = lenient.Extend(v.ConfigurationKey, &a, 96)
+				e := &v.ConfigurationKey[len(v.ConfigurationKey)-1]
+				*e = KeyValue{}
+				if !e.decode(r) {
+					v.ConfigurationKey = v.ConfigurationKey[:len(v.ConfigurationKey)-1]
 				}
 			}
 		case 1:
@@ -179,7 +182,7 @@ func (*GetConfigurationResponse) answers() {}
 
 // Decode reads a payload, see the package comment.
 func (v *GetConfigurationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
-	*v = GetConfigurationResponse{}
+	v.reset()
 	r := lenient.NewReader(payload)
 	v.decode(&r)
 	return r.Finish()

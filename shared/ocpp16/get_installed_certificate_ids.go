@@ -88,19 +88,22 @@ type GetInstalledCertificateIdsResponse struct {
 
 var getInstalledCertificateIdsResponseFields = []string{"certificateHashData", "status"}
 
+func (v *GetInstalledCertificateIdsResponse) reset() {
+	*v = GetInstalledCertificateIdsResponse{CertificateHashData: v.CertificateHashData[:0]}
+}
+
 func (v *GetInstalledCertificateIdsResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(getInstalledCertificateIdsResponseFields, 0b10)
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CertificateHashData = nil
+			v.CertificateHashData = v.CertificateHashData[:0]
 			for a := r.Array(); a.Next(); {
-				var e CertificateHashData
-				if e.decode(r) {
-					if v.CertificateHashData == nil {
-						v.CertificateHashData = make([]CertificateHashData, 0, a.Hint(96))
-					}
-					v.CertificateHashData = append(v.CertificateHashData, e)
+				v.CertificateHashData = lenient.Extend(v.CertificateHashData, &a, 96)
+				e := &v.CertificateHashData[len(v.CertificateHashData)-1]
+				*e = CertificateHashData{}
+				if !e.decode(r) {
+					v.CertificateHashData = v.CertificateHashData[:len(v.CertificateHashData)-1]
 				}
 			}
 			if len(v.CertificateHashData) == 0 {
@@ -163,7 +166,7 @@ func (*GetInstalledCertificateIdsResponse) answers() {}
 
 // Decode reads a payload, see the package comment.
 func (v *GetInstalledCertificateIdsResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
-	*v = GetInstalledCertificateIdsResponse{}
+	v.reset()
 	r := lenient.NewReader(payload)
 	v.decode(&r)
 	return r.Finish()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -89,6 +90,29 @@ func TestVerdicts(t *testing.T) {
 	}
 	if len(seen) != 78 {
 		t.Errorf("expected instances of 78 messages, got %d", len(seen))
+	}
+}
+
+// What a message held before leaves no trace in the next one that is decoded
+// into it.
+func TestDecodeAgain(t *testing.T) {
+	used := map[string]ocpp16.Message{}
+	for _, i := range instances(t) {
+		fresh := newMessage(t, i.Message)
+		again := used[i.Message]
+		if again == nil {
+			again = newMessage(t, i.Message)
+			used[i.Message] = again
+		}
+		wantDeviations, wantErr := fresh.Decode(i.Payload)
+		deviations, err := again.Decode(i.Payload)
+		if !reflect.DeepEqual(deviations, wantDeviations) || !reflect.DeepEqual(err, wantErr) {
+			t.Errorf("%s, %s: %v, %v; want %v, %v", i.Message, i.Case, deviations, err, wantDeviations, wantErr)
+		}
+		got, want := fmt.Sprintf("%#v %s", reflect.ValueOf(again).Elem().FieldByName("Extra"), again.AppendJSON(nil)), fmt.Sprintf("%#v %s", reflect.ValueOf(fresh).Elem().FieldByName("Extra"), fresh.AppendJSON(nil))
+		if got != want {
+			t.Errorf("%s, %s: decoded as %.300s, want %.300s", i.Message, i.Case, got, want)
+		}
 	}
 }
 

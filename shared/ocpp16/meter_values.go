@@ -21,6 +21,8 @@ type MeterValuesRequest struct {
 
 var meterValuesRequestFields = []string{"connectorId", "transactionId", "meterValue"}
 
+func (v *MeterValuesRequest) reset() { *v = MeterValuesRequest{MeterValue: v.MeterValue[:0]} }
+
 func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 	o := r.Object(meterValuesRequestFields, 0b101)
 	for o.Next() {
@@ -32,14 +34,13 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 				v.TransactionID = &e
 			}
 		case 2:
-			v.MeterValue = nil
+			v.MeterValue = v.MeterValue[:0]
 			for a := r.Array(); a.Next(); {
-				var e MeterValue
-				if e.decode(r) {
-					if v.MeterValue == nil {
-						v.MeterValue = make([]MeterValue, 0, a.Hint(96))
-					}
-					v.MeterValue = append(v.MeterValue, e)
+				v.MeterValue = lenient.Extend(v.MeterValue, &a, 96)
+				e := &v.MeterValue[len(v.MeterValue)-1]
+				e.reset()
+				if !e.decode(r) {
+					v.MeterValue = v.MeterValue[:len(v.MeterValue)-1]
 				}
 			}
 		default:
@@ -94,7 +95,7 @@ func (*MeterValuesRequest) NewResponse() Response { return new(MeterValuesRespon
 
 // Decode reads a payload, see the package comment.
 func (v *MeterValuesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
-	*v = MeterValuesRequest{}
+	v.reset()
 	r := lenient.NewReader(payload)
 	v.decode(&r)
 	return r.Finish()

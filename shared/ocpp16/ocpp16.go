@@ -11,7 +11,9 @@
 // *lenient.Error when the payload is no object or a required field is missing
 // or unusable. Everything that could be read is in the struct even then. Decode
 // does not look at bounds: Validate does, and words that no enumeration has,
-// over-long texts and unknown fields (in Extra) survive it.
+// over-long texts and unknown fields (in Extra) survive it. A message may be
+// decoded into again and again: it keeps the room of its lists of objects, so
+// nothing may hold on to those.
 //
 // AppendJSON writes strictly what the schema allows, except for values that
 // break its bounds; call Validate before sending what a person or another

@@ -21,6 +21,10 @@ type SendLocalListRequest struct {
 
 var sendLocalListRequestFields = []string{"listVersion", "localAuthorizationList", "updateType"}
 
+func (v *SendLocalListRequest) reset() {
+	*v = SendLocalListRequest{LocalAuthorizationList: v.LocalAuthorizationList[:0]}
+}
+
 func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 	o := r.Object(sendLocalListRequestFields, 0b101)
 	for o.Next() {
@@ -28,14 +32,13 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 		case 0:
 			v.ListVersion, _ = r.Int()
 		case 1:
-			v.LocalAuthorizationList = nil
+			v.LocalAuthorizationList = v.LocalAuthorizationList[:0]
 			for a := r.Array(); a.Next(); {
-				var e AuthorizationData
-				if e.decode(r) {
-					if v.LocalAuthorizationList == nil {
-						v.LocalAuthorizationList = make([]AuthorizationData, 0, a.Hint(96))
-					}
-					v.LocalAuthorizationList = append(v.LocalAuthorizationList, e)
+				v.LocalAuthorizationList = lenient.Extend(v.LocalAuthorizationList, &a, 96)
+				e := &v.LocalAuthorizationList[len(v.LocalAuthorizationList)-1]
+				*e = AuthorizationData{}
+				if !e.decode(r) {
+					v.LocalAuthorizationList = v.LocalAuthorizationList[:len(v.LocalAuthorizationList)-1]
 				}
 			}
 		case 2:
@@ -93,7 +96,7 @@ func (*SendLocalListRequest) NewResponse() Response { return new(SendLocalListRe
 
 // Decode reads a payload, see the package comment.
 func (v *SendLocalListRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
-	*v = SendLocalListRequest{}
+	v.reset()
 	r := lenient.NewReader(payload)
 	v.decode(&r)
 	return r.Finish()

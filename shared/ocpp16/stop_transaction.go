@@ -24,6 +24,10 @@ type StopTransactionRequest struct {
 
 var stopTransactionRequestFields = []string{"idTag", "meterStop", "timestamp", "transactionId", "reason", "transactionData"}
 
+func (v *StopTransactionRequest) reset() {
+	*v = StopTransactionRequest{TransactionData: v.TransactionData[:0]}
+}
+
 func (v *StopTransactionRequest) decode(r *lenient.Reader) bool {
 	o := r.Object(stopTransactionRequestFields, 0b1110)
 	for o.Next() {
@@ -39,14 +43,13 @@ func (v *StopTransactionRequest) decode(r *lenient.Reader) bool {
 		case 4:
 			v.Reason = Reason(r.Word(reasonWords))
 		case 5:
-			v.TransactionData = nil
+			v.TransactionData = v.TransactionData[:0]
 			for a := r.Array(); a.Next(); {
-				var e MeterValue
-				if e.decode(r) {
-					if v.TransactionData == nil {
-						v.TransactionData = make([]MeterValue, 0, a.Hint(96))
-					}
-					v.TransactionData = append(v.TransactionData, e)
+				v.TransactionData = lenient.Extend(v.TransactionData, &a, 96)
+				e := &v.TransactionData[len(v.TransactionData)-1]
+				e.reset()
+				if !e.decode(r) {
+					v.TransactionData = v.TransactionData[:len(v.TransactionData)-1]
 				}
 			}
 		default:
@@ -116,7 +119,7 @@ func (*StopTransactionRequest) NewResponse() Response { return new(StopTransacti
 
 // Decode reads a payload, see the package comment.
 func (v *StopTransactionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
-	*v = StopTransactionRequest{}
+	v.reset()
 	r := lenient.NewReader(payload)
 	v.decode(&r)
 	return r.Finish()

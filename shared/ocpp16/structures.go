@@ -260,6 +260,10 @@ type ChargingSchedule struct {
 
 var chargingScheduleFields = []string{"duration", "startSchedule", "chargingRateUnit", "chargingSchedulePeriod", "minChargingRate"}
 
+func (v *ChargingSchedule) reset() {
+	*v = ChargingSchedule{ChargingSchedulePeriod: v.ChargingSchedulePeriod[:0]}
+}
+
 func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 	o := r.Object(chargingScheduleFields, 0b1100)
 	for o.Next() {
@@ -273,14 +277,13 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 		case 2:
 			v.ChargingRateUnit = ChargingRateUnit(r.Word(chargingRateUnitWords))
 		case 3:
-			v.ChargingSchedulePeriod = nil
+			v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:0]
 			for a := r.Array(); a.Next(); {
-				var e ChargingSchedulePeriod
-				if e.decode(r) {
-					if v.ChargingSchedulePeriod == nil {
-						v.ChargingSchedulePeriod = make([]ChargingSchedulePeriod, 0, a.Hint(96))
-					}
-					v.ChargingSchedulePeriod = append(v.ChargingSchedulePeriod, e)
+				v.ChargingSchedulePeriod = lenient.Extend(v.ChargingSchedulePeriod, &a, 96)
+				e := &v.ChargingSchedulePeriod[len(v.ChargingSchedulePeriod)-1]
+				*e = ChargingSchedulePeriod{}
+				if !e.decode(r) {
+					v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:len(v.ChargingSchedulePeriod)-1]
 				}
 			}
 		case 4:
@@ -689,6 +692,8 @@ type MeterValue struct {
 
 var meterValueFields = []string{"timestamp", "sampledValue"}
 
+func (v *MeterValue) reset() { *v = MeterValue{SampledValue: v.SampledValue[:0]} }
+
 func (v *MeterValue) decode(r *lenient.Reader) bool {
 	o := r.Object(meterValueFields, 0b11)
 	for o.Next() {
@@ -696,14 +701,13 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 		case 0:
 			v.Timestamp = r.Time()
 		case 1:
-			v.SampledValue = nil
+			v.SampledValue = v.SampledValue[:0]
 			for a := r.Array(); a.Next(); {
-				var e SampledValue
-				if e.decode(r) {
-					if v.SampledValue == nil {
-						v.SampledValue = make([]SampledValue, 0, a.Hint(96))
-					}
-					v.SampledValue = append(v.SampledValue, e)
+				v.SampledValue = lenient.Extend(v.SampledValue, &a, 96)
+				e := &v.SampledValue[len(v.SampledValue)-1]
+				*e = SampledValue{}
+				if !e.decode(r) {
+					v.SampledValue = v.SampledValue[:len(v.SampledValue)-1]
 				}
 			}
 		default:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -169,9 +170,19 @@ func bears(bearable []string, path string) bool {
 // count is the Deviated of meter values, without the path of a payload.
 func (p *peer) count(kind, where, text string) { p.c.Deviated(kind, where, text) }
 
+// readings are the meter values that are being handled, to be used again: they
+// are most of what a charger sends, and their lists are long.
+var readings = sync.Pool{New: func() any { return new(ocpp16.MeterValuesRequest) }}
+
+// usualReadings is the largest payload, in bytes, whose lists are kept.
+const usualReadings = 8 << 10
+
 func (p *peer) meterValues(b, payload []byte) ([]byte, error) {
-	var m ocpp16.MeterValuesRequest
-	wrong, err := p.decode(&m, payload, "meterValue", "transactionId")
+	m := readings.Get().(*ocpp16.MeterValuesRequest)
+	if len(payload) <= usualReadings {
+		defer readings.Put(m)
+	}
+	wrong, err := p.decode(m, payload, "meterValue", "transactionId")
 	if err != nil {
 		return b, err
 	}
