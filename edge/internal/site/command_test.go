@@ -511,6 +511,24 @@ func TestParams(t *testing.T) {
 
 // Every message that can be triggered is the effect of its trigger, and so is
 // what a station sends of its own for the other jobs.
+// A driver may take minutes to find the cable: the token stays authorised, and
+// the session is that of the command.
+func TestStartByASlowDriver(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 1)
+		d.answer = obey(delivered, agreed)
+		r.execute(event.Command{ID: "a", Type: event.CommandStart, Station: "CP1", EVSE: 1, Params: params(event.StartParams{Token: card("GUEST")})})
+		r.pass(4*time.Minute + 30*time.Second)
+		if out := r.begin("CP1", 1, "GUEST", 1); out.Decision != accepted || r.manager.asked != 0 {
+			t.Errorf("decision %s, the manager was asked %d times", out.Decision, r.manager.asked)
+		}
+		r.wantStates("a", delivered, agreed, succeeded)
+		if s := kept[*event.SessionStarted](r.journal); len(s) != 1 || s[0].Command != "a" {
+			t.Errorf("started %+v", s)
+		}
+	})
+}
+
 func TestObservedMessages(t *testing.T) {
 	tests := []struct {
 		cmd event.Command

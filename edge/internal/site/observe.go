@@ -17,6 +17,8 @@ func (s *Site) observeFor(t event.CommandType) time.Duration {
 	switch t {
 	case event.CommandReset:
 		return 5 * time.Minute
+	case event.CommandStart: // a driver who has just paid still has to find the cable
+		return 5 * time.Minute
 	case event.CommandSetAvailability, event.CommandReserve, event.CommandCancelReservation, event.CommandTrigger:
 		return 30 * time.Second
 	case event.CommandUpdateFirmware:
