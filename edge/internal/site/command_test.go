@@ -116,7 +116,7 @@ func TestStartNotSeen(t *testing.T) {
 		d, _ := r.connect("CP1", 1)
 		d.answer = obey(delivered, agreed)
 		r.execute(event.Command{ID: "c1", Type: event.CommandStart, Station: "CP1", Params: params(event.StartParams{Token: card("X")})})
-		r.pass(61 * time.Second)
+		r.pass(5*time.Minute + time.Second)
 		r.wantStates("c1", delivered, agreed, lost)
 	})
 }
