@@ -361,6 +361,14 @@ func TestStream(t *testing.T) {
 		t.Errorf("north hears %+v, want only its own", e)
 	}
 
+	t.Run("the log in its order", func(t *testing.T) {
+		for after, want := range map[string]int64{"0": 1, "1": 2} {
+			l := read[struct{ Items []fleet.Entry }](y, admin, "/events?limit=2&after="+after)
+			if len(l.Items) != 2 || l.Items[0].Position != want || l.Items[1].Position != want+1 {
+				t.Errorf("after %s: %+v", after, l.Items)
+			}
+		}
+	})
 	t.Run("resume", func(t *testing.T) {
 		again := y.listen(viewer, fmt.Sprint(first.Position))
 		if e := again.entry(t); e.Position != second.Position {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
@@ -87,13 +88,21 @@ func (a *API) events() {
 		Type    string    `query:"type" doc:"session.started, or chargeyard.session.started."`
 		From    time.Time `query:"from" doc:"Happened not before this time."`
 		To      time.Time `query:"to" doc:"Happened before this time."`
-		After   int64     `query:"after" minimum:"0" doc:"A position: only what was committed after it, in rising order. Without it the newest come first."`
+		After   string    `query:"after" pattern:"^[0-9]{1,18}$" doc:"A position: only what was committed after it, in rising order; 0 begins with the oldest. Without it the newest come first."`
 	}
 	register(a, operation(fleet.RoleViewer, http.MethodGet, "/events", "list-events", "List the event log"),
 		func(ctx context.Context, who fleet.Access, in *filter) (*listOutput[fleet.Entry], error) {
+			var after int64
+			if in.After != "" {
+				var err error
+				if after, err = strconv.ParseInt(in.After, 10, 64); err != nil {
+					return nil, invalid("query.after", "expected a position", in.After)
+				}
+			}
 			l, err := a.store.Events(ctx, scopeOf(who), fleet.EventFilter{
 				Gateway: event.GatewayID(in.Gateway), Station: in.Station, EVSE: in.EVSE,
-				Session: event.SessionID(in.Session), Type: eventType(in.Type), From: in.From, To: in.To, After: in.After,
+				Session: event.SessionID(in.Session), Type: eventType(in.Type), From: in.From, To: in.To,
+				Rising: in.After != "", After: after,
 			}, in.fleet())
 			return listed(l, err, nil)
 		})

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"reflect"
-	"slices"
 	"strconv"
 	"time"
 
@@ -146,15 +145,8 @@ func (a *API) tell(ctx context.Context, out *sseWriter, s fleet.Scope, position 
 			position = entries[i].Position
 		}
 	}
-	if position == 0 {
-		entries, err := a.first(ctx, s)
-		if err != nil || len(entries) == 0 {
-			return 0, err
-		}
-		write(entries)
-	}
 	for out.err == nil {
-		l, err := a.store.Events(ctx, s, fleet.EventFilter{After: position}, fleet.Page{Limit: streamPart})
+		l, err := a.store.Events(ctx, s, fleet.EventFilter{Rising: true, After: position}, fleet.Page{Limit: streamPart})
 		if err != nil {
 			return position, err
 		}
@@ -164,26 +156,6 @@ func (a *API) tell(ctx context.Context, out *sseWriter, s fleet.Scope, position 
 		}
 	}
 	return position, nil
-}
-
-// first returns the first entry of the log, or none: rising order needs a
-// position above 0 to begin after.
-func (a *API) first(ctx context.Context, s fleet.Scope) ([]fleet.Entry, error) {
-	p := fleet.Page{Limit: 1000}
-	var last []fleet.Entry
-	for {
-		l, err := a.store.Events(ctx, s, fleet.EventFilter{}, p)
-		if err != nil {
-			return nil, err
-		}
-		if n := len(l.Items); n > 0 {
-			last = slices.Clone(l.Items[n-1:])
-		}
-		if l.Next == "" {
-			return last, nil
-		}
-		p.Cursor = l.Next
-	}
 }
 
 // sseWriter writes server-sent events and remembers the first error.

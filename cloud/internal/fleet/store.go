@@ -76,7 +76,8 @@ type SessionFilter struct {
 	From, To    time.Time // of the start
 }
 
-// EventFilter narrows the event log. After and Before are positions.
+// EventFilter narrows the event log, newest first unless it asks for rising
+// order.
 type EventFilter struct {
 	Gateway  event.GatewayID
 	Station  string // the manager's id, or an identity
@@ -84,7 +85,8 @@ type EventFilter struct {
 	Session  event.SessionID
 	Type     event.Type
 	From, To time.Time
-	After    int64 // rising order from here when > 0; otherwise newest first
+	Rising   bool  // oldest first
+	After    int64 // of a rising order: the position after which it begins
 }
 
 // CommandFilter narrows a list of commands, newest first.

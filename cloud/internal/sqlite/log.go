@@ -288,7 +288,7 @@ func (s *Store) Events(ctx context.Context, scope fleet.Scope, f fleet.EventFilt
 	}
 	if len(keys) > 1 {
 		slices.SortFunc(items, func(a, b fleet.Entry) int {
-			if f.After > 0 {
+			if f.Rising {
 				a, b = b, a
 			}
 			return cmp.Compare(b.Position, a.Position)
@@ -357,7 +357,7 @@ func (s *Store) entries(ctx context.Context, scope fleet.Scope, f fleet.EventFil
 	where.addIf(f.Type != "", "l.type = ?", f.Type)
 	where.addIf(!f.From.IsZero(), mendedTime+" >= ?", f.From.UnixMilli())
 	where.addIf(!f.To.IsZero(), mendedTime+" < ?", f.To.UnixMilli())
-	if f.After > 0 {
+	if f.Rising {
 		cursor = max(cursor, f.After)
 		where.add("l.position > ?", cursor)
 		where.addIf(k.key != "", "i.block >= ?", cursor/blockSize)

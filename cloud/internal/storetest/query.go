@@ -36,12 +36,14 @@ func testEvents(t *testing.T, fresh func(t testing.TB) Opener) {
 		want   []int64
 	}{
 		{"all", fleet.EventFilter{}, []int64{6, 5, 4, 3, 2, 1}},
-		{"after", fleet.EventFilter{After: 2}, []int64{3, 4, 5, 6}},
+		{"after", fleet.EventFilter{Rising: true, After: 2}, []int64{3, 4, 5, 6}},
+		{"rising", fleet.EventFilter{Rising: true}, []int64{1, 2, 3, 4, 5, 6}},
+		{"gateway, rising", fleet.EventFilter{Gateway: "gw-1", Rising: true}, []int64{1, 2, 3, 4, 6}},
 		{"gateway", fleet.EventFilter{Gateway: "gw-1"}, []int64{6, 4, 3, 2, 1}},
-		{"gateway, after", fleet.EventFilter{Gateway: "gw-1", After: 2}, []int64{3, 4, 6}},
+		{"gateway, after", fleet.EventFilter{Gateway: "gw-1", Rising: true, After: 2}, []int64{3, 4, 6}},
 		{"manager's id", fleet.EventFilter{Station: fleet.StationID("gw-1", "CP-1")}, []int64{6, 4, 2}},
 		{"identity at two gateways", fleet.EventFilter{Station: "CP-1"}, []int64{6, 5, 4, 2}},
-		{"identity at two gateways, after", fleet.EventFilter{Station: "CP-1", After: 2}, []int64{4, 5, 6}},
+		{"identity at two gateways, after", fleet.EventFilter{Station: "CP-1", Rising: true, After: 2}, []int64{4, 5, 6}},
 		{"identity and gateway", fleet.EventFilter{Station: "CP-1", Gateway: "gw-2"}, []int64{5}},
 		{"nobody", fleet.EventFilter{Station: "CP-9"}, nil},
 		{"EVSE", fleet.EventFilter{EVSE: 2}, []int64{3}},
@@ -70,7 +72,7 @@ func testEvents(t *testing.T, fresh func(t testing.TB) Opener) {
 		})
 	}
 	t.Run("an entry is the event as it came", func(t *testing.T) {
-		got := list(fleet.EventFilter{After: 4}, fleet.Page{Limit: 1}).Items[0]
+		got := list(fleet.EventFilter{Rising: true, After: 4}, fleet.Page{Limit: 1}).Items[0]
 		want := other.Stream(event.LaneEvents).Events[0]
 		if got.Gateway != "gw-2" || got.Tenant != fleet.DefaultTenant || got.Station != fleet.StationID("gw-2", "CP-1") {
 			t.Errorf("got %+v", got)
@@ -110,7 +112,7 @@ func testEvents(t *testing.T, fresh func(t testing.TB) Opener) {
 				}
 				return got
 			}
-			if got := read(fleet.EventFilter{Station: "CP-2", After: 1}); !slices.Equal(got, want) {
+			if got := read(fleet.EventFilter{Station: "CP-2", Rising: true, After: 1}); !slices.Equal(got, want) {
 				t.Errorf("rising, %d at a time: %v, want %v", size, got, want)
 			}
 			falling := slices.Clone(want)
