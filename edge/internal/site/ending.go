@@ -378,14 +378,14 @@ func (st *Station) inferEnds(now time.Time) {
 		}
 		s := st.openAt(p.evse, p.number)
 		if s == nil {
-			p.inferAt = time.Time{}
+			p.occupied()
 			continue
 		}
-		if st.device == nil { // its queue may hold the stop
-			p.inferAt = now.Add(st.site.cfg.InferAfter)
+		if st.device == nil { // its queue may hold the stop: see Connected
+			st.grace(p)
 			continue
 		}
-		if err := st.inferEnd(s, now.Sub(p.inferAt)+st.site.cfg.InferAfter); err != nil {
+		if err := st.inferEnd(s, now.Sub(p.freeSince)); err != nil {
 			st.logger().Warn("inferred end not kept, trying again", "session", string(s.id), "err", err)
 			p.inferAt = now.Add(retryAfter)
 		}

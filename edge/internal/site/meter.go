@@ -76,8 +76,9 @@ func (st *Station) Meter(r MeterReport) error {
 	st.applyEffects(hits)
 	next.apply(s, place)
 	if s != nil && s.end == running {
-		if p := st.connector(s.evse, s.connector); p != nil && !p.inferAt.IsZero() {
-			p.inferAt = time.Now().Add(st.site.cfg.InferAfter)
+		if p := st.connector(s.evse, s.connector); p != nil && !p.freeSince.IsZero() {
+			p.freeSince = time.Now() // it still measures
+			st.grace(p)
 		}
 	}
 	st.showMeter(at, s, samples)

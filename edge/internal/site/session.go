@@ -235,7 +235,7 @@ func (st *Station) Start(r StartReport) (StartResult, error) {
 	}
 	st.open = append(st.open, s)
 	if p := st.learnConnector(r.EVSE, r.Connector); p != nil {
-		p.inferAt = time.Time{} // what it said before this start does not count
+		p.occupied() // what it said before this start does not count
 	}
 	if r.MeterWh != nil {
 		st.noteRegister(r.EVSE, r.Connector, *r.MeterWh)
@@ -330,7 +330,7 @@ func (st *Station) close(s, next *session) {
 	*s = *next
 	st.ended = append(st.ended, s)
 	if p := st.connector(s.evse, s.connector); p != nil {
-		p.inferAt = time.Time{}
+		p.occupied()
 	}
 	if s.endWh != nil && s.evse > 0 {
 		st.noteRegister(s.evse, s.connector, *s.endWh)

@@ -272,6 +272,44 @@ func TestNotInferred(t *testing.T) {
 	})
 }
 
+// A station that was away is given time to tell of the stop; without one, the
+// session ended when its connector became available.
+func TestInferredEndAfterAbsence(t *testing.T) {
+	for _, stops := range []bool{true, false} {
+		t.Run(fmt.Sprint("stop in its queue: ", stops), func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, r *rig) {
+				_, conn := r.connect("CP1", 1)
+				a := r.begin("CP1", 1, "GOOD", 100)
+				r.pass(10 * time.Minute)
+				r.status("CP1", 1, event.StatusCharging)
+				r.status("CP1", 1, event.StatusAvailable)
+				free := r.now()
+				r.at("CP1", func(st *Station) {
+					if err := st.Disconnected(conn, 1006, "gone"); err != nil {
+						t.Error(err)
+					}
+				})
+				r.pass(3*time.Hour + 59*time.Second)
+				r.connect("CP1", 1)
+				r.pass(30 * time.Second)
+				if stops {
+					r.end("CP1", StopReport{Transaction: fmt.Sprint(a.Transaction), MeterWh: p[int64](400), Time: said(free)})
+				}
+				r.pass(time.Hour)
+				e := kept[*event.SessionEnded](r.journal)
+				if len(e) != 1 || stops == slices.Contains(e[0].Flags, event.FlagInferred) {
+					t.Fatalf("%d ends, the first %+v", len(e), e[0])
+				}
+				for _, d := range r.journal.events {
+					if _, ok := d.Data.(*event.SessionEnded); ok && d.Time.Sub(free).Abs() > time.Second {
+						t.Errorf("ended at %v, want %v", d.Time, free)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestRestartGoesOn(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		r.connect("CP1", 2)

@@ -238,7 +238,11 @@ func (st *Station) Connected(d Device, info ConnectionInfo) (Connection, error) 
 	st.conn++
 	st.bootedConn, st.refreshed, st.relearn = false, false, false
 	for i := range st.connectors {
-		st.connectors[i].told = false
+		c := &st.connectors[i]
+		c.told = false
+		if !c.freeSince.IsZero() {
+			st.grace(c) // for what it has queued
+		}
 	}
 	st.expectStatus(st.site.cfg.RefreshAfter)
 	if quiet {

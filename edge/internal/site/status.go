@@ -14,7 +14,17 @@ type connector struct {
 	status       event.Status // empty: not told since the gateway started
 	key          uint64       // of the whole last report
 	told         bool         // since the connection or the last boot
-	inferAt      time.Time    // monotonic: available though a session runs; zero: not so
+	freeSince    time.Time    // monotonic: available though a session runs; zero: not so
+	inferAt      time.Time    // monotonic: when that session is taken to be over; zero with freeSince
+}
+
+// occupied notes that nothing says that the session at c is over.
+func (c *connector) occupied() { c.freeSince, c.inferAt = time.Time{}, time.Time{} }
+
+// grace leaves the stop of the session at a free connector time to come.
+func (st *Station) grace(c *connector) {
+	c.inferAt = time.Now().Add(st.site.cfg.InferAfter)
+	st.wake(c.inferAt)
 }
 
 // maxConnectors bounds what one station can make the gateway remember.
@@ -118,11 +128,10 @@ func (st *Station) Status(r StatusReport) error {
 		known.key, known.status, known.told = key, r.Status, true
 		switch {
 		case s == nil || r.Status != event.StatusAvailable:
-			known.inferAt = time.Time{}
-		case known.inferAt.IsZero():
-			// The stop may still be on its way.
-			known.inferAt = time.Now().Add(st.site.cfg.InferAfter)
-			st.wake(known.inferAt)
+			known.occupied()
+		case known.freeSince.IsZero():
+			known.freeSince = time.Now()
+			st.grace(known)
 		}
 	}
 	st.showStatus(r.EVSE, r.Connector, r.Status, stamp.Time)
