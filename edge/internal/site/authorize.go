@@ -42,11 +42,16 @@ const authorizeBurst = 20
 // tokenKey is the form in which tokens are compared.
 func tokenKey(value string) string { return strings.ToUpper(strings.TrimSpace(value)) }
 
-// sameToken compares two tokens. One that is long enough to be ours may have come
-// back with two characters more: some readers pad it to 20.
+// inventedToken is the length of the tokens that a manager makes up for starts
+// without a card, in hexadecimal digits. No card has one of it.
+const inventedToken = 18
+
+// sameToken compares two tokens. One that was made up may have come back with two
+// characters more: some stations pad it to 20. Cards are what they are.
 func sameToken(ours, theirs string) bool {
 	a, b := tokenKey(ours), tokenKey(theirs)
-	return a == b || len(a) >= 8 && len(b) == len(a)+2 && strings.HasPrefix(b, a)
+	return a == b || len(a) == inventedToken && strings.Trim(a, "0123456789ABCDEF") == "" &&
+		len(b) == inventedToken+2 && strings.HasPrefix(b, a)
 }
 
 // known is what is remembered of a token.
@@ -253,14 +258,19 @@ func (st *Station) Authorize(token event.Token) (AuthorizeResult, error) {
 }
 
 // decide finds a decision: what the local list says stands; then a start command
-// or a reservation of the manager names the token; then what it answered before;
+// of the manager names the token, or a reservation one that it has not refused
+// since; then what it answered before;
 // then it is asked; then the offline policy decides.
 func (st *Station) decide(t event.Token, evse int, ordered, reserved bool, stamp Stamp) decision {
 	s := st.site
 	d := decision{key: tokenKey(t.Value)}
 	e, by := s.tokens.find(t.Value, stamp.Time)
-	if by != "" && by != byLocalList && (ordered || reserved) {
-		by = ""
+	if by == byCache && (ordered || reserved) {
+		before := decision{}
+		before.take(e, by, stamp.Time)
+		if ordered || before.Decision == accepted {
+			by = "" // a reservation does not undo a refusal
+		}
 	}
 	switch {
 	case by != "":

@@ -124,12 +124,63 @@ func TestSameToken(t *testing.T) {
 		{"ABC", "ABC00", false}, // too short to be one of ours
 		{"A1B2C3D4E5F60718AB", "a1b2c3d4e5f60718ab00", true},
 		{"A1B2C3D4E5F60718AB", "A1B2C3D4E5F60718AB0", false},
+		{"04A1B2C3", "04A1B2C3D4", false}, // two cards
+		{"VISITOR-CARD-00018", "VISITOR-CARD-0001800", false},
 		{"A1B2C3D4E5F60718AB", "A1B2C3D4E5F60718AC00", false},
 	}
 	for _, tt := range tests {
 		if got := sameToken(tt.ours, tt.theirs); got != tt.same {
 			t.Errorf("%q and %q: %v, want %v", tt.ours, tt.theirs, got, tt.same)
 		}
+	}
+}
+
+// A reservation is good for its token and its group, unless they have been
+// refused since.
+func TestReservedToken(t *testing.T) {
+	tests := []struct {
+		name  string
+		token string
+		named int
+		list  bool // the token is blocked in the local list
+		asked bool // the manager refused it before
+		want  string
+		used  bool
+	}{
+		{name: "its token", token: "VISITOR", named: 7, want: accepted, used: true},
+		{name: "its token, not named", token: "VISITOR", want: accepted, used: true},
+		{name: "its group", token: "MEMBER", named: 7, want: accepted, used: true},
+		{name: "another token", token: "THIEF", named: 7, want: invalid},
+		{name: "its token, refused since", token: "VISITOR", named: 7, asked: true, want: invalid, used: true},
+		{name: "its token, blocked", token: "VISITOR", named: 7, list: true, want: "blocked", used: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, r *rig) {
+				r.connect("CP1", 1)
+				r.site.SetTokens("tokens-00", []TokenInfo{{Token: card("MEMBER"), Decision: accepted, Parent: "FLEET"}})
+				if tt.list {
+					r.site.SetTokens("tokens-01", []TokenInfo{{Token: card(tt.token), Decision: "blocked"}})
+				}
+				if tt.asked {
+					r.at("CP1", func(st *Station) {
+						if _, err := st.Authorize(card(tt.token)); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				r.at("CP1", func(st *Station) {
+					st.reservations = append(st.reservations, reservation{ID: 7, EVSE: 1, Token: card("VISITOR"), Parent: "fleet", Until: r.now().Add(time.Hour)})
+					out, err := st.Start(StartReport{EVSE: 1, Connector: 1, Token: card(tt.token), Reservation: tt.named, MeterWh: p[int64](1), Time: said(r.now())})
+					if err != nil || out.Decision != tt.want {
+						t.Errorf("%s, %v; want %s", out.Decision, err, tt.want)
+					}
+					if used := len(st.reservations) == 0; used != tt.used {
+						t.Errorf("used %t, want %t", used, tt.used)
+					}
+				})
+			})
+		})
 	}
 }
 

@@ -27,20 +27,23 @@ func (r *reservation) event(status string, s event.SessionID) *event.Reservation
 	return &event.ReservationUpdated{Reservation: r.ID, Status: status, Token: &token, Session: s, Command: r.Command}
 }
 
-// reservationFor is the reservation that a start uses: the one it names, else
-// one of its token or its group at the place; nil: none. EVSE 0 is any place.
+// reservationFor is the reservation that a start uses: one of its token or its
+// group, the one that it names before one at the place; nil: none. Naming
+// somebody else's is no use. EVSE 0 is any place.
 func (st *Station) reservationFor(evse, named int, t event.Token) *reservation {
+	var found *reservation
 	for i := range st.reservations {
 		r := &st.reservations[i]
-		if named != 0 && r.ID == named {
+		own := sameToken(r.Token.Value, t.Value) || r.Parent != "" && tokenKey(r.Parent) == tokenKey(st.site.tokens.parent(t.Value))
+		switch {
+		case !own:
+		case named != 0 && r.ID == named:
 			return r
-		}
-		if (r.EVSE == 0 || evse == 0 || r.EVSE == evse) && (sameToken(r.Token.Value, t.Value) ||
-			r.Parent != "" && tokenKey(r.Parent) == tokenKey(st.site.tokens.parent(t.Value))) {
-			return r
+		case found == nil && (r.EVSE == 0 || evse == 0 || r.EVSE == evse):
+			found = r
 		}
 	}
-	return nil
+	return found
 }
 
 func (st *Station) dropReservation(id int) {
