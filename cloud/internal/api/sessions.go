@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
@@ -88,15 +87,20 @@ func (a *API) events() {
 		Type    string    `query:"type" doc:"session.started, or chargeyard.session.started."`
 		From    time.Time `query:"from" doc:"Happened not before this time."`
 		To      time.Time `query:"to" doc:"Happened before this time."`
-		After   string    `query:"after" pattern:"^[0-9]{1,18}$" doc:"A position: only what was committed after it, in rising order; 0 begins with the oldest. Without it the newest come first."`
+		After   string    `query:"after" pattern:"^([0-9a-f]{8}\\.)?[0-9]{1,18}$" doc:"A position, better with the incarnation before it: 0f3c1b2a.42, as the ids of the stream are. Only what was committed after it, in rising order; 0 begins with the oldest. Without it the newest come first."`
 	}
-	register(a, operation(fleet.RoleViewer, http.MethodGet, "/events", "list-events", "List the event log"),
-		func(ctx context.Context, who fleet.Access, in *filter) (*listOutput[fleet.Entry], error) {
+	op := operation(fleet.RoleViewer, http.MethodGet, "/events", "list-events", "List the event log")
+	op.Description += " The header Log-Incarnation names the incarnation of the positions. " + anew
+	register(a, op,
+		func(ctx context.Context, who fleet.Access, in *filter) (*eventsOutput, error) {
+			incarnation, err := a.incarnation(ctx)
+			if err != nil {
+				return nil, err
+			}
 			var after int64
 			if in.After != "" {
-				var err error
-				if after, err = strconv.ParseInt(in.After, 10, 64); err != nil {
-					return nil, invalid("query.after", "expected a position", in.After)
+				if after, err = a.place(ctx, in.After); err != nil {
+					return nil, err
 				}
 			}
 			l, err := a.store.Events(ctx, scopeOf(who), fleet.EventFilter{
@@ -104,8 +108,18 @@ func (a *API) events() {
 				Session: event.SessionID(in.Session), Type: eventType(in.Type), From: in.From, To: in.To,
 				Rising: in.After != "", After: after,
 			}, in.fleet())
-			return listed(l, err, nil)
+			out, err := listed(l, err, nil)
+			if err != nil {
+				return nil, err
+			}
+			return &eventsOutput{Incarnation: incarnation, Body: out.Body}, nil
 		})
+}
+
+// eventsOutput is a part of the log.
+type eventsOutput struct {
+	Incarnation string `header:"Log-Incarnation"`
+	Body        List[fleet.Entry]
 }
 
 func (a *API) deadLetters() {

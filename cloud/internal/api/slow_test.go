@@ -64,7 +64,7 @@ func TestSlowListenerIsCut(t *testing.T) {
 		cut := make(chan time.Duration, 1)
 		go func() {
 			defer hub.leave(l)
-			a.serve(ctx, &stuck{header: http.Header{}}, l, 1)
+			a.serve(ctx, &stuck{header: http.Header{}}, l, "0f3c1b2a", 1)
 			cut <- time.Since(began)
 		}()
 		for range 5000 {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
@@ -23,14 +24,19 @@ const (
 	streamPulse = 10 * time.Second
 )
 
+// anew is what holds for a place in a log that was restored since.
+const anew = "After the database was restored from an older copy, the id of an earlier incarnation resumes after the last event that both logs have in common; " +
+	"where that is not known, or the position lies beyond the end, with the oldest. Then some events come again, with other positions: their `id` tells them."
+
 func (a *API) stream() {
 	type listen struct {
-		LastEventID string `header:"Last-Event-ID" pattern:"^[0-9]{1,18}$" doc:"The id of the last event that was received: what came after it is sent first. Without it the stream begins now."`
+		LastEventID string `header:"Last-Event-ID" pattern:"^([0-9a-f]{8}\\.)?[0-9]{1,18}$" doc:"The id of the last event that was received: what came after it is sent first. Without it the stream begins now."`
 	}
 	op := operation(fleet.RoleViewer, http.MethodGet, "/stream", "stream", "Listen to what happens")
-	op.Description = "Needs the role viewer or more. Server-sent events. `event` carries one event of the log, its position as id; " +
+	op.Description = "Needs the role viewer or more. Server-sent events. `event` carries one event of the log; its id is the incarnation of the database and its position, like 0f3c1b2a.42. " +
 		"`live` the newest power and state of what stands behind one gateway, and `gateway` that one came or went, both without id: " +
-		"they are never repeated. A listener that does not read is cut; it resumes with Last-Event-ID."
+		"they are never repeated. A listener that does not read is cut; it resumes with Last-Event-ID. " +
+		anew
 	reg := a.huma.OpenAPI().Components.Schemas
 	var kinds []*huma.Schema
 	for _, k := range []struct {
@@ -40,7 +46,7 @@ func (a *API) stream() {
 		kinds = append(kinds, &huma.Schema{
 			Type: huma.TypeObject, Title: k.name, Required: []string{"event", "data"},
 			Properties: map[string]*huma.Schema{
-				"id":    {Type: huma.TypeString, Description: "Only of event: its position."},
+				"id":    {Type: huma.TypeString, Description: "Only of event: incarnation and position."},
 				"event": {Type: huma.TypeString, Enum: []any{k.name}},
 				"data":  reg.Schema(reflect.TypeOf(k.data), true, k.name),
 			},
@@ -54,6 +60,10 @@ func (a *API) stream() {
 	}}
 	register(a, op, func(ctx context.Context, who fleet.Access, in *listen) (*huma.StreamResponse, error) {
 		scope := scopeOf(who)
+		incarnation, err := a.incarnation(ctx)
+		if err != nil {
+			return nil, err
+		}
 		position, err := a.beginning(ctx, scope, in.LastEventID)
 		if err != nil {
 			return nil, err
@@ -68,7 +78,7 @@ func (a *API) stream() {
 		return &huma.StreamResponse{Body: func(hctx huma.Context) {
 			defer a.hub.leave(listener)
 			_, w := humago.Unwrap(hctx)
-			a.serve(hctx.Context(), w, listener, position)
+			a.serve(hctx.Context(), w, listener, incarnation, position)
 		}}, nil
 	})
 }
@@ -76,7 +86,7 @@ func (a *API) stream() {
 // beginning is the position after which a stream begins.
 func (a *API) beginning(ctx context.Context, s fleet.Scope, last string) (int64, error) {
 	if last != "" {
-		return strconv.ParseInt(last, 10, 64)
+		return a.place(ctx, last)
 	}
 	newest, err := a.store.Events(ctx, s, fleet.EventFilter{}, fleet.Page{Limit: 1})
 	if err != nil || len(newest.Items) == 0 {
@@ -85,8 +95,28 @@ func (a *API) beginning(ctx context.Context, s fleet.Scope, last string) (int64,
 	return newest.Items[0].Position, nil
 }
 
+// incarnation is the beginning of the name of the present one.
+func (a *API) incarnation(ctx context.Context) (string, error) {
+	name, err := a.store.Incarnation(ctx)
+	return name[:min(8, len(name))], err
+}
+
+// place is the position that goes on after a place in the log: a position, or
+// incarnation.position as a stream names it.
+func (a *API) place(ctx context.Context, last string) (int64, error) {
+	incarnation, number, named := strings.Cut(last, ".")
+	if !named {
+		incarnation, number = "", last
+	}
+	position, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("place in the log: %w", err) // the pattern lets none through
+	}
+	return a.store.Resume(ctx, incarnation, position)
+}
+
 // serve writes to one listener until it leaves, is cut or the hub ends.
-func (a *API) serve(ctx context.Context, w http.ResponseWriter, l *audience, position int64) {
+func (a *API) serve(ctx context.Context, w http.ResponseWriter, l *audience, incarnation string, position int64) {
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -100,7 +130,7 @@ func (a *API) serve(ctx context.Context, w http.ResponseWriter, l *audience, pos
 			a.log.Error("set deadline of a stream", "err", err)
 			return
 		}
-		next, err := a.tell(ctx, out, l.scope, position)
+		next, err := a.tell(ctx, out, l.scope, incarnation, position)
 		if err != nil {
 			if ctx.Err() == nil {
 				a.log.Error("read the log for a stream", "err", err)
@@ -138,10 +168,10 @@ func (a *API) serve(ctx context.Context, w http.ResponseWriter, l *audience, pos
 }
 
 // tell writes what came into the log after position and returns the new one.
-func (a *API) tell(ctx context.Context, out *sseWriter, s fleet.Scope, position int64) (int64, error) {
+func (a *API) tell(ctx context.Context, out *sseWriter, s fleet.Scope, incarnation string, position int64) (int64, error) {
 	write := func(entries []fleet.Entry) {
 		for i := range entries {
-			out.message(strconv.FormatInt(entries[i].Position, 10), "event", &entries[i])
+			out.message(incarnation+"."+strconv.FormatInt(entries[i].Position, 10), "event", &entries[i])
 			position = entries[i].Position
 		}
 	}

@@ -313,7 +313,7 @@ func (l *listening) entry(t *testing.T) fleet.Entry {
 	t.Helper()
 	m := l.next(t)
 	var e fleet.Entry
-	if err := json.Unmarshal([]byte(m.data), &e); err != nil || m.kind != "event" || m.id != fmt.Sprint(e.Position) {
+	if err := json.Unmarshal([]byte(m.data), &e); err != nil || m.kind != "event" || !strings.HasSuffix(m.id, fmt.Sprint(".", e.Position)) {
 		t.Fatalf("message %+v, %v; want an event", m, err)
 	}
 	return e

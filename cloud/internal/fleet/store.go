@@ -115,7 +115,7 @@ type Ingest interface {
 	DeadLetter(ctx context.Context, d DeadLetter) error
 	// Transactions returns the highest transaction id known of each station of g.
 	Transactions(ctx context.Context, g event.GatewayID) (map[event.StationID]int64, error)
-	// Incarnation names this database: new after each restore that we know of.
+	// Incarnation is that of Queries.
 	Incarnation(ctx context.Context) (string, error)
 }
 
@@ -141,6 +141,14 @@ type Queries interface {
 	Session(ctx context.Context, s Scope, id event.SessionID) (Session, error)
 	Samples(ctx context.Context, s Scope, session event.SessionID, p Page) (List[SamplePoint], error)
 	Events(ctx context.Context, s Scope, f EventFilter, p Page) (List[Entry], error)
+	// Incarnation names this database: new after each restore that we know of.
+	Incarnation(ctx context.Context) (string, error)
+	// Resume returns the position after which somebody goes on who has read the
+	// log up to position in an incarnation, named by its beginning; empty stands
+	// for the present one. After a restore that is the last position that both
+	// logs have in common; 0, the beginning, where nobody can tell: for an
+	// incarnation that is not known and a position beyond the end.
+	Resume(ctx context.Context, incarnation string, position int64) (after int64, err error)
 	DeadLetters(ctx context.Context, s Scope, p Page) (List[DeadLetter], error)
 	Commands(ctx context.Context, s Scope, f CommandFilter, p Page) (List[Command], error)
 	Command(ctx context.Context, s Scope, id event.CommandID) (Command, error)

@@ -109,7 +109,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		if err != nil || n == 0 {
 			return err
 		}
-		_, err = t.exec(`UPDATE meta SET value = ? WHERE name = 'incarnation'`, uuid.NewString())
+		_, err = t.rename()
 		return err
 	})
 }
@@ -132,24 +132,6 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
 	return s.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one)
-}
-
-// Incarnation implements fleet.Ingest.
-func (s *Store) Incarnation(ctx context.Context) (string, error) {
-	var v string
-	err := s.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'incarnation'`).Scan(&v)
-	return v, wrap("incarnation", err)
-}
-
-// NewIncarnation names the database anew: to be called once it was restored
-// from an older copy that Backup did not write.
-func (s *Store) NewIncarnation(ctx context.Context) (string, error) {
-	name := uuid.NewString()
-	err := s.tx(ctx, func(t *tx) error {
-		_, err := t.exec(`UPDATE meta SET value = ? WHERE name = 'incarnation'`, name)
-		return err
-	})
-	return name, wrap("new incarnation", err)
 }
 
 // Backup implements fleet.Store. The file must not exist yet; it appears whole

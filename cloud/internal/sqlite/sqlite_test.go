@@ -137,6 +137,28 @@ func TestBackup(t *testing.T) {
 	if err != nil || third == second || incarnation(again) != third {
 		t.Errorf("new incarnation %q (%v)", third, err)
 	}
+	// Whoever has read the log of an earlier incarnation goes on where both agree.
+	const copied, end = 10, 15
+	for _, tt := range []struct {
+		name        string
+		incarnation string
+		position    int64
+		want        int64
+	}{
+		{"present", third, 2, 2},
+		{"present, by its beginning", third[:8], 2, 2},
+		{"no name", "", 2, 2},
+		{"beyond the end", third, 1000, 0},
+		{"no name, beyond the end", "", 1000, 0},
+		{"before the backup", first, 2, 2},
+		{"after the backup", first, 1000, copied},
+		{"the one between", second, 1000, end},
+		{"unknown", "00000000", 2, 0},
+	} {
+		if got, err := again.Resume(t.Context(), tt.incarnation, tt.position); got != tt.want || err != nil {
+			t.Errorf("%s: resumes after %d, %v; want %d", tt.name, got, err, tt.want)
+		}
+	}
 	if got := incarnation(s); got != first {
 		t.Error("a backup changed the incarnation of its source")
 	}

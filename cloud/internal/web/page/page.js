@@ -206,7 +206,9 @@ function message(text) {
   if (fields.id) state.position = fields.id;
   switch (fields.event) {
   case "event":
-    if (telling(data) && !state.events.some((e) => e.position === data.position)) {
+    if (telling(data)) {
+      // After a restore an event comes again with another position.
+      state.events = state.events.filter((e) => e.id !== data.id);
       state.events.unshift(data);
       state.events.sort((a, b) => b.position - a.position);
       state.events.length = Math.min(state.events.length, shownEvents);
