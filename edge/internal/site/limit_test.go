@@ -296,6 +296,16 @@ func TestGatewayCommand(t *testing.T) {
 			t.Errorf("%d orders", len(d.orders))
 		}
 	})
+	d = &fakeDevice{answer: obey(delivered, agreed)}
+	bubble(t, Config{Self: d}, func(t *testing.T, r *rig) { // nobody can tell whether it has expired
+		r.clock.set(func(c *fakeClock) { c.unjudged = true })
+		r.execute(event.Command{ID: "r", Type: event.CommandRestart})
+		r.pass(2 * time.Minute)
+		r.wantStates("r", event.StateSent)
+		r.clock.set(func(c *fakeClock) { c.unjudged = false })
+		r.pass(2 * time.Minute)
+		r.wantStates("r", event.StateSent, delivered, agreed, lost) // this one never starts again
+	})
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		r.execute(event.Command{ID: "r", Type: event.CommandScan})
 		r.wantStates("r", event.StateUnsupported)
