@@ -78,6 +78,12 @@ func (st *Station) Stop(r StopReport) (StopResult, error) {
 		e.command = order.cmd.ID
 	}
 
+	// First the samples: once the end is kept, its repeat does not bring them again.
+	if len(samples) > 0 {
+		if err := st.keepSamples(s, s.at(st.id), stamp, samples); err != nil {
+			return StopResult{}, err
+		}
+	}
 	c := Change{Events: []event.Draft{st.endEvent(s, &e, stamp)}}
 	hits := st.effects(fact{kind: factStopped, evse: s.evse, session: s})
 	st.addEffects(&c, hits, stamp)
@@ -102,12 +108,6 @@ func (st *Station) Stop(r StopReport) (StopResult, error) {
 		found = s
 	}
 	st.close(found, next)
-	if len(samples) > 0 {
-		if err := st.keepSamples(found, found.at(st.id), stamp, samples); err != nil {
-			// the end is kept, and a repeat of it would not bring them again
-			st.logger().Warn("samples of a stop not kept", "session", string(found.id), "samples", len(samples), "err", err)
-		}
-	}
 	return StopResult{Session: s.id, Orphan: verdict == stopOrphan, AuthorizeResult: st.recall(r.Token)}, nil
 }
 

@@ -59,6 +59,7 @@ type fakeJournal struct {
 	samples []event.Draft
 	records map[Key][]byte
 	fail    func(c Change) bool
+	full    bool // the samples lane takes nothing
 	commits int
 }
 
@@ -94,6 +95,9 @@ func (j *fakeJournal) Commit(_ context.Context, c Change) error {
 func (j *fakeJournal) AddSamples(_ context.Context, d event.Draft) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.full {
+		return fmt.Errorf("%w: the disk is full", ErrNotKept)
+	}
 	j.samples = append(j.samples, d)
 	return nil
 }

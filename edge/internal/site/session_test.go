@@ -272,6 +272,40 @@ func TestNotInferred(t *testing.T) {
 	})
 }
 
+// The samples that come with a stop are kept before it is: a repeat of a stop
+// that is known would not bring them again.
+func TestSamplesOfAStop(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.connect("CP1", 1)
+		stop := StopReport{Transaction: fmt.Sprint(r.begin("CP1", 1, "GOOD", 100).Transaction), MeterWh: p[int64](400), Time: said(r.now())}
+		full := func(b bool) {
+			r.journal.mu.Lock()
+			defer r.journal.mu.Unlock()
+			r.journal.full = b
+		}
+		full(true)
+		r.at("CP1", func(st *Station) {
+			stop.Readings = []event.Sample{r.energy(300)}
+			if _, err := st.Stop(stop); !errors.Is(err, ErrNotKept) {
+				t.Errorf("%v, want ErrNotKept", err)
+			}
+		})
+		if e := kept[*event.SessionEnded](r.journal); len(e) != 0 {
+			t.Fatalf("ended %+v", e[0])
+		}
+		full(false)
+		stop.Readings = []event.Sample{r.energy(300)}
+		r.end("CP1", stop)
+		e := kept[*event.SessionEnded](r.journal)
+		if len(e) != 1 || len(r.journal.samples) != 1 {
+			t.Fatalf("%d ends, %d blocks of samples", len(e), len(r.journal.samples))
+		}
+		if got := r.journal.samples[0].Data.(*event.SessionSampled).Session; got != e[0].Session {
+			t.Errorf("samples of %s, want %s", got, e[0].Session)
+		}
+	})
+}
+
 // A station that was away is given time to tell of the stop; without one, the
 // session ended when its connector became available.
 func TestInferredEndAfterAbsence(t *testing.T) {
