@@ -53,12 +53,26 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // checksum of a row: CRC-32C over the name of its stream, its number and body.
 func checksum(stream string, number uint64, body []byte) int64 {
-	var head [64]byte
-	b := append(head[:0], stream...)
+	return checksumFrom(sumText(0, stream), number, body)
+}
+
+// checksumFrom is checksum for the name of a stream that has been summed up.
+func checksumFrom(stream uint32, number uint64, body []byte) int64 {
+	crc := ^stream
 	for shift := 56; shift >= 0; shift -= 8 {
-		b = append(b, byte(number>>shift))
+		crc = castagnoli[byte(crc)^byte(number>>shift)] ^ crc>>8
 	}
-	return int64(crc32.Update(crc32.Checksum(b, castagnoli), castagnoli, body))
+	return int64(crc32.Update(^crc, castagnoli, body))
+}
+
+// sumText carries the CRC-32C on over text: package crc32 would have it copied to
+// the heap.
+func sumText(crc uint32, text string) uint32 {
+	crc = ^crc
+	for i := range len(text) {
+		crc = castagnoli[byte(crc)^text[i]] ^ crc>>8
+	}
+	return ^crc
 }
 
 // database is one open file: a connection that writes, owned by the writer's

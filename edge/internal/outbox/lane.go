@@ -140,6 +140,7 @@ type Lane struct {
 	ring         ring
 	incarnation  string
 	looseRows    int           // rows without a number
+	awaited      bool          // Next has nothing to return
 	wake         chan struct{} // has a token when Next should look again
 	full         bool          // the last commit found no space
 	suspected    error         // why the reader distrusts the file; the writer replaces it

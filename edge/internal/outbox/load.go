@@ -213,7 +213,7 @@ func (l *Lane) loadRecords(ctx context.Context, db *database) error {
 			return err
 		}
 		k := keyOf(kind, station, name)
-		if checksum(recordStream(k), uint64(id), value) != crc {
+		if recordChecksum(k, id, value) != crc {
 			bad = append(bad, id)
 			return nil
 		}

@@ -55,6 +55,7 @@ func (l *Lane) Next(ctx context.Context, maxBytes int) (wire.Batch, error) {
 			}
 		}
 		loose := l.looseRows
+		l.awaited = st == nil && loose == 0
 		l.mu.Unlock()
 
 		switch {
@@ -82,11 +83,19 @@ func (l *Lane) Next(ctx context.Context, maxBytes int) (wire.Batch, error) {
 		default:
 			select {
 			case <-ctx.Done():
+				l.stopWaiting()
 				return wire.Batch{}, ctx.Err()
 			case <-l.wake:
 			}
 		}
 	}
+}
+
+// stopWaiting says that nobody takes what comes next.
+func (l *Lane) stopWaiting() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.awaited = false
 }
 
 // pauseAfterFailure keeps a lane that cannot work from spinning.

@@ -9,6 +9,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +75,8 @@ type Outbox struct {
 	large   *large
 	alarms  *alarms
 	stats   counters
+
+	requests sync.Pool // of *request
 
 	closing sync.Once
 }
@@ -148,7 +151,8 @@ func (o *Outbox) Lane(l event.Lane) *Lane {
 // waits for the commit that the change shares with others. A ctx that ends
 // while the change still waits for its turn takes it back.
 func (o *Outbox) Commit(ctx context.Context, c site.Change) error {
-	r := newRequest()
+	r := o.request()
+	defer o.release(r)
 	for i := range c.Events {
 		d := &c.Events[i]
 		if d.Data.EventType().Lane() != event.LaneEvents {
@@ -181,9 +185,15 @@ func (o *Outbox) stamp() site.Stamp {
 // encode returns the tail of d. The whole of an event over 64 KiB is kept as a
 // file, and what is left of it names that file.
 func (o *Outbox) encode(d *event.Draft) ([]byte, error) {
-	tail, err := event.AppendTail(make([]byte, 0, 512), o.cfg.Gateway, d)
+	buf := scratches.Get().(*[]byte)
+	defer scratches.Put(buf)
+	tail, err := event.AppendTail((*buf)[:0], o.cfg.Gateway, d)
+	if err == nil {
+		*buf = tail
+		return bytes.Clone(tail), nil
+	}
 	if !errors.Is(err, event.ErrTooLarge) {
-		return tail, err
+		return nil, err
 	}
 	name, err := o.large.keepDraft(o.cfg.Gateway, d)
 	if err != nil {

@@ -31,9 +31,12 @@ func newRecords() *records {
 	return &records{values: map[site.Key]record{}, ids: map[site.Key]int64{}, nextID: 1}
 }
 
-// recordStream stands for the name of a stream in a record's checksum.
-func recordStream(k site.Key) string {
-	return string(k.Kind) + "\x00" + string(k.Station) + "\x00" + k.ID
+// recordChecksum is the checksum of a record: its key stands for the name of a
+// stream.
+func recordChecksum(k site.Key, id int64, value []byte) int64 {
+	crc := sumText(sumText(0, string(k.Kind)), "\x00")
+	crc = sumText(sumText(crc, string(k.Station)), "\x00")
+	return checksumFrom(sumText(crc, k.ID), uint64(id), value)
 }
 
 // restore takes a record that was read from a file.
@@ -98,7 +101,7 @@ func writeRecord(ctx context.Context, db *database, id int64, rec site.Record) e
 	if value == nil {
 		value = []byte{}
 	}
-	crc := checksum(recordStream(k), uint64(id), value)
+	crc := recordChecksum(k, id, value)
 	if _, err := db.putRecord.ExecContext(ctx, id, string(k.Kind), string(k.Station), k.ID, crc, value); err != nil {
 		return fmt.Errorf("store record %s of %q: %w", k.Kind, k.Station, err)
 	}

@@ -278,7 +278,7 @@ func (v *salvage) takeRecord(id int64, values []any) (whole bool) {
 	name, _ := values[2].(string)
 	value, _ := values[4].([]byte)
 	k := keyOf(kind, station, name)
-	if values[3] != checksum(recordStream(k), uint64(id), value) {
+	if values[3] != recordChecksum(k, id, value) {
 		return false
 	}
 	if records := v.l.o.records; !records.has(k, id) {

@@ -231,11 +231,12 @@ const envelopeSize = 512
 
 // flush is what is written of the sampler in one transaction.
 type flush struct {
-	sampler *sampler
-	blocks  []stagedBlock
-	closed  int // of blocks: those that were closed
-	lost    lost
-	newRows int
+	sampler  *sampler
+	blocks   []stagedBlock
+	closed   int  // of blocks: those that were closed
+	numbered bool // blocks are written as numbered events, by the caller
+	lost     lost
+	newRows  int
 }
 
 type stagedBlock struct {
@@ -246,9 +247,11 @@ type stagedBlock struct {
 	id          int64
 }
 
-// stage takes a picture of everything that is not in the file.
-func (s *sampler) stage() *flush {
-	f := &flush{sampler: s}
+// stage takes a picture of everything that is not in the file. With numbered,
+// which is only to be asked for while no row is without a number, the open blocks
+// end with it: they get their numbers at once.
+func (s *sampler) stage(numbered bool) *flush {
+	f := &flush{sampler: s, numbered: numbered}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	take := func(b *block) {
@@ -265,6 +268,11 @@ func (s *sampler) stage() *flush {
 		}
 	}
 	slices.SortStableFunc(f.blocks[f.closed:], func(a, b stagedBlock) int { return a.opened.Compare(b.opened) })
+	if numbered {
+		f.closed = len(f.blocks)
+		clear(s.open)
+		clear(s.byRow)
+	}
 	f.lost, s.lost = s.lost, lost{}
 	return f
 }
@@ -274,10 +282,28 @@ func (f *flush) empty() bool { return len(f.blocks) == 0 && f.lost.samples == 0 
 // restart prepares f for another attempt.
 func (f *flush) restart() { f.newRows = 0 }
 
-// write stores the picture. Rows without a number may still change.
+// tails encodes the blocks that get their numbers at once.
+func (f *flush) tails() ([][]byte, error) {
+	if !f.numbered {
+		return nil, nil
+	}
+	tails := make([][]byte, 0, len(f.blocks))
+	for i := range f.blocks {
+		b := &f.blocks[i]
+		tail, err := f.sampler.encode(b.block, b.json)
+		if err != nil {
+			return nil, fmt.Errorf("encode samples: %w", err)
+		}
+		tails = append(tails, tail)
+	}
+	return tails, nil
+}
+
+// write stores the picture, except for what is numbered. Rows without a number
+// may still change.
 func (f *flush) write(ctx context.Context, l *Lane) error {
 	f.newRows = 0
-	for i := range f.blocks {
+	for i := 0; i < len(f.blocks) && !f.numbered; i++ {
 		b := &f.blocks[i]
 		tail, err := f.sampler.encode(b.block, b.json)
 		if err != nil {

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"encoding/json"
+	"runtime"
 	"testing"
 	"time"
 
@@ -84,5 +85,59 @@ func TestSamplesMerge(t *testing.T) {
 	b2 := next(t, o.Lane(event.LaneSamples), 0)
 	if got := seconds(t, b2); len(got) != 1 || got[0][0] != 62 || b2.Stream == b.Stream || b2.First != 1 {
 		t.Errorf("got %v as %d of %s, want [[62]] as 1 of a new stream", got, b2.First, b2.Stream)
+	}
+}
+
+// Samples for which the uplink waits get their numbers with the flush: they are
+// written once.
+func TestSamplesAwaited(t *testing.T) {
+	dir := t.TempDir()
+	o := openTest(t, testConfig(dir)) // durable at once
+	l := o.Lane(event.LaneSamples)
+	loose := l.nextLoose
+	for i := range 3 {
+		got := make(chan wire.Batch)
+		go func() { got <- next(t, l, 0) }()
+		for waits := false; !waits; runtime.Gosched() {
+			l.mu.Lock()
+			waits = l.awaited
+			l.mu.Unlock()
+		}
+		addSamples(t, o, sampled(1, i))
+		b := <-got
+		if s := seconds(t, b); len(s) != 1 || len(s[0]) != 1 || s[0][0] != i || b.First != uint64(i+1) {
+			t.Errorf("got %v from %d on, want [[%d]] from %d on", s, b.First, i, i+1)
+		}
+		if err := l.Settle(t.Context(), b.Stream, b.Last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addSamples(t, o, sampled(1, 9)) // for nobody
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l.nextLoose != loose+1 {
+		t.Errorf("%d rows were written without a number, want 1", l.nextLoose-loose)
+	}
+}
+
+// What could not be written is staged again, whole.
+func TestSamplesGivenBack(t *testing.T) {
+	for _, numbered := range []bool{false, true} {
+		cfg := testConfig(t.TempDir())
+		cfg.SamplesFlush = time.Hour
+		o := openTest(t, cfg)
+		addSamples(t, o, sampled(1, 0), sampled(2, 0), sampled(1, 1), sampled(1, 90))
+		for range 3 {
+			f := o.sampler.stage(numbered)
+			n := 0
+			for _, b := range f.blocks {
+				n += b.n
+			}
+			if n != 4 || len(f.blocks) != 3 {
+				t.Errorf("numbered %v: staged %d samples in %d blocks, want 4 in 3", numbered, n, len(f.blocks))
+			}
+			o.sampler.giveBack(f)
+		}
 	}
 }

@@ -33,6 +33,21 @@ type request struct {
 
 func newRequest() *request { return &request{done: make(chan error, 1)} }
 
+// request returns one that was released, or a new one.
+func (o *Outbox) request() *request {
+	if r, ok := o.requests.Get().(*request); ok {
+		return r
+	}
+	return newRequest()
+}
+
+// release takes back r, which nobody waits for any more and no queue holds.
+func (o *Outbox) release(r *request) {
+	clear(r.tails)
+	*r = request{tails: r.tails[:0], done: r.done}
+	o.requests.Put(r)
+}
+
 func (r *request) add(tail []byte) {
 	r.tails = append(r.tails, tail)
 	r.bytes += len(tail)
@@ -123,6 +138,9 @@ func (l *Lane) submit(ctx context.Context, r *request) error {
 	if err := l.queue.put(r); err != nil {
 		return err
 	}
+	if ctx.Done() == nil {
+		return <-r.done
+	}
 	select {
 	case err := <-r.done:
 		return err
@@ -203,8 +221,10 @@ func (l *Lane) runJob(job func() error) error {
 // commitGroup makes a group durable or returns why nothing of it was kept.
 func (l *Lane) commitGroup(group []*request) error {
 	start := time.Now()
-	staged := l.stage(group)
-	err := l.commitStaged(staged)
+	staged, err := l.stage(group)
+	if err == nil {
+		err = l.commitStaged(staged)
+	}
 	for try := 0; err != nil && try < maxMends && l.mend(err); try++ {
 		staged.restart()
 		err = l.commitStaged(staged)
@@ -307,8 +327,8 @@ type position struct {
 }
 
 // stage gathers what goes into one transaction.
-func (l *Lane) stage(group []*request) *staged {
-	s := &staged{lane: l, group: group}
+func (l *Lane) stage(group []*request) (s *staged, err error) {
+	s = &staged{lane: l, group: group}
 	n := 0
 	for _, r := range group {
 		n += len(r.tails)
@@ -324,10 +344,14 @@ func (l *Lane) stage(group []*request) *staged {
 			s.tails = append(s.tails, a.tail)
 		}
 	case event.LaneSamples:
-		s.samples = l.o.sampler.stage()
+		l.mu.Lock()
+		waited := l.awaited && l.looseRows == 0
+		l.mu.Unlock()
+		s.samples = l.o.sampler.stage(waited)
+		s.tails, err = s.samples.tails()
 	}
 	s.events = len(s.tails)
-	return s
+	return s, err
 }
 
 // restart prepares another attempt after a failure.
@@ -382,8 +406,12 @@ func (l *Lane) commitStaged(s *staged) error {
 		}
 		return nil
 	})
-	if err == nil && l.name == event.LaneEvents {
+	switch {
+	case err != nil:
+	case l.name == event.LaneEvents:
 		seam.Hit("edge.outbox.after-commit")
+	case len(s.tails) > 0:
+		seam.Hit("edge.samples.after-number")
 	}
 	return err
 }
