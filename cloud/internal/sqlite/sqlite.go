@@ -287,11 +287,11 @@ func (t *tx) all(query string, args []any, row func(scan func(...any) error) err
 }
 
 // each calls row for every row and closes them.
-func each(rows *sql.Rows, err error, row func(scan func(...any) error) error) error {
+func each(rows *sql.Rows, err error, row func(scan func(...any) error) error) (failed error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { failed = errors.Join(failed, rows.Close()) }()
 	for rows.Next() {
 		if err := row(rows.Scan); err != nil {
 			return err
