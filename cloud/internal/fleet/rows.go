@@ -210,6 +210,7 @@ type SampleRow struct {
 	Gateway event.GatewayID
 	EVSE    int
 	Told    Moment
+	Context string // why it was told; one moment may have several
 	Session event.SessionID
 	JSON    json.RawMessage // event.Sample
 	Since   int64

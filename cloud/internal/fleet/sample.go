@@ -24,7 +24,7 @@ func (u *Unit) sampled(from Origin, position int64, in *Incoming, p *sampled) er
 		told := Moment{At: s.Time.UTC().Truncate(time.Millisecond), Boot: boot}
 		u.samples = append(u.samples, SampleRow{
 			Station: station, Tenant: from.Tenant, Gateway: from.Gateway, EVSE: in.Address.EVSE,
-			Told: told, Session: p.Session, JSON: p.Samples[i], Since: position,
+			Told: told, Context: s.Context, Session: p.Session, JSON: p.Samples[i], Since: position,
 		})
 		old := &latest.row
 		if latest.found && old.Told.Boot == boot && told.At.Before(old.Told.At) {

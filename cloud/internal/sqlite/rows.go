@@ -503,17 +503,28 @@ func (t *tx) PutStep(r fleet.StepRow) error {
 	return err
 }
 
-// One moment told in two parts becomes one sample.
-var insertSamples = insert("samples (station, evse, boot, time, tenant, session, sample, since)", 8,
+// One moment told in two parts becomes one sample, with the lists of both.
+var insertSamples = insert("samples (station, evse, boot, time, context, tenant, session, sample, since)", 9,
 	`ON CONFLICT DO UPDATE SET session = ifnull(excluded.session, session), 
-		sample = CASE WHEN json_valid(sample) AND json_valid(excluded.sample) THEN json_patch(sample, excluded.sample) ELSE excluded.sample END`)
+		sample = CASE WHEN json_valid(sample) AND json_valid(excluded.sample)
+			THEN json_patch(json_patch(sample, excluded.sample), json_object(`+bothLists("other")+`, `+bothLists("signed")+`)) ELSE excluded.sample END`)
+
+// bothLists is a member of an object for json_patch: the elements of a list of
+// either sample, each once, and null, which takes it out, where neither has one.
+func bothLists(name string) string {
+	return `'` + name + `', json(CASE WHEN json_type(sample, '$.` + name + `') = 'array' AND json_type(excluded.sample, '$.` + name + `') = 'array' THEN (
+		SELECT json_group_array(json(value)) FROM (
+			SELECT value FROM json_each(sample, '$.` + name + `') WHERE type = 'object'
+			UNION SELECT value FROM json_each(excluded.sample, '$.` + name + `') WHERE type = 'object'))
+		ELSE json_extract(json_patch(sample, excluded.sample), '$.` + name + `') END)`
+}
 
 // PutSamples implements fleet.Tx.
 func (t *tx) PutSamples(rows []fleet.SampleRow) error {
 	args := make([]any, 0, len(rows)*insertSamples.columns)
 	for i := range rows {
 		r := &rows[i]
-		args = append(args, r.Station, r.EVSE, r.Told.Boot, r.Told.At.UnixMilli(), string(r.Tenant), text(string(r.Session)), string(r.JSON), r.Since)
+		args = append(args, r.Station, r.EVSE, r.Told.Boot, r.Told.At.UnixMilli(), r.Context, string(r.Tenant), text(string(r.Session)), string(r.JSON), r.Since)
 	}
 	return t.insert(insertSamples, args)
 }

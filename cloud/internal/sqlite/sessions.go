@@ -104,9 +104,10 @@ const sampleMargin = 24 * time.Hour
 // Samples implements fleet.Queries: those of one session, in the order of time.
 func (s *Store) Samples(ctx context.Context, scope fleet.Scope, id event.SessionID, p fleet.Page) (l fleet.List[fleet.SamplePoint], err error) {
 	var after int64
-	var afterBoot string
+	var afterBoot, afterContext string
+	var afterEVSE int
 	if p.Cursor != "" {
-		if err := decodeCursor(p.Cursor, &after, &afterBoot); err != nil {
+		if err := decodeCursor(p.Cursor, &after, &afterBoot, &afterEVSE, &afterContext); err != nil {
 			return l, err
 		}
 	}
@@ -116,8 +117,10 @@ func (s *Store) Samples(ctx context.Context, scope fleet.Scope, id event.Session
 	}
 	type row struct {
 		fleet.SamplePoint
-		at   int64
-		boot string
+		at      int64
+		boot    string
+		evse    int
+		context string
 	}
 	err = s.view(ctx, "samples of session "+string(id), func(r reader) error {
 		own, err := session(ctx, r, scope, id)
@@ -136,18 +139,18 @@ func (s *Store) Samples(ctx context.Context, scope fleet.Scope, id event.Session
 			to = own.Ended.At.Add(sampleMargin).UnixMilli()
 		}
 		outer := where{}
-		outer.addIf(p.Cursor != "", "(at, boot) > (?, ?)", after, afterBoot)
+		outer.addIf(p.Cursor != "", "(at, boot, evse, context) > (?, ?, ?, ?)", after, afterBoot, afterEVSE, afterContext)
 		// Unsynced times lie anywhere, but there are few of them.
-		text := `SELECT at, boot, sample FROM (
-				SELECT boot, sample, time AS at FROM samples` + w.String() + ` AND boot = '' AND time BETWEEN ? AND ?
+		text := `SELECT at, boot, evse, context, sample FROM (
+				SELECT boot, evse, context, sample, time AS at FROM samples` + w.String() + ` AND boot = '' AND time BETWEEN ? AND ?
 				UNION ALL
-				SELECT boot, sample, time + ifnull((SELECT c.offset_ms FROM clocks c JOIN stations s ON s.gateway = c.gateway
+				SELECT boot, evse, context, sample, time + ifnull((SELECT c.offset_ms FROM clocks c JOIN stations s ON s.gateway = c.gateway
 					WHERE s.id = samples.station AND c.boot = samples.boot), 0) AS at FROM samples` + w.String() + ` AND boot > '')` +
-			outer.String() + ` ORDER BY at, boot LIMIT ?`
+			outer.String() + ` ORDER BY at, boot, evse, context LIMIT ?`
 		args := slices.Concat(w.args, []any{from, to}, w.args, outer.args, []any{limit(p) + 1})
 		items, err := query(ctx, r, func(scan scanner) (v row, err error) {
 			var raw []byte
-			if err := scan(&v.at, &v.boot, &raw); err != nil {
+			if err := scan(&v.at, &v.boot, &v.evse, &v.context, &raw); err != nil {
 				return v, err
 			}
 			v.Session = own.ID
@@ -156,7 +159,7 @@ func (s *Store) Samples(ctx context.Context, scope fleet.Scope, id event.Session
 		if err != nil {
 			return err
 		}
-		page, err := list(items, p, func(v row) []any { return []any{v.at, v.boot} })
+		page, err := list(items, p, func(v row) []any { return []any{v.at, v.boot, v.evse, v.context} })
 		l.Items, l.Next = make([]fleet.SamplePoint, 0, len(page.Items)), page.Next
 		for _, v := range page.Items {
 			l.Items = append(l.Items, v.SamplePoint)

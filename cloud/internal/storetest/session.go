@@ -441,6 +441,26 @@ func testSamples(t *testing.T, fresh func(t testing.TB) Opener) {
 			t.Errorf("got %+v", got)
 		}
 	})
+	t.Run("one moment told for two reasons, and lists in parts", func(t *testing.T) {
+		store, g := start(t, fresh)
+		story{g, t, store}.started(0, "s-1", "7", 0)
+		at := after(time.Minute)
+		value := func(measurand string) []event.Value { return []event.Value{{Measurand: measurand, Value: ptr(1.0)}} }
+		sampled(g, []int{1}, "s-1", event.Sample{Time: at, EnergyWh: ptr(int64(8)), Other: value("a"), Signed: []event.Signed{{Data: "x"}}})
+		sampled(g, []int{1}, "s-1", event.Sample{Time: at, Context: "clock", EnergyWh: ptr(int64(9))})
+		sampled(g, []int{1}, "s-1", event.Sample{Time: at, Other: append(value("a"), value("b")...)})
+		g.Deliver(t, store)
+		got := everything(t, func(p fleet.Page) (fleet.List[fleet.SamplePoint], error) {
+			p.Limit = 1
+			return store.Samples(t.Context(), all, "s-1", p)
+		})
+		if len(got) != 2 || got[0].Context != "" || *got[0].EnergyWh != 8 || got[1].Context != "clock" || *got[1].EnergyWh != 9 {
+			t.Fatalf("got %+v, want both contexts", got)
+		}
+		if len(got[0].Other) != 2 || len(got[0].Signed) != 1 || len(got[1].Other) != 0 {
+			t.Errorf("other %+v, signed %+v, want a and b, and x", got[0].Other, got[0].Signed)
+		}
+	})
 	t.Run("nested deeper than a database reads", func(t *testing.T) {
 		store, g := start(t, fresh)
 		story{g, t, store}.started(0, "s-1", "7", 0)

@@ -116,8 +116,8 @@ async function read() {
     state.locations = new Map(locations.map((l) => [l.id, l.name]));
     if (!state.loaded) {
       const newest = (await (await get("/events?limit=200")).json()).items.filter(telling);
-      const known = new Set(state.events.map((e) => e.position));
-      state.events = [...state.events, ...newest.filter((e) => !known.has(e.position))].slice(0, shownEvents);
+      const known = new Set(state.events.map((e) => e.id));
+      state.events = [...state.events, ...newest.filter((e) => !known.has(e.id))].slice(0, shownEvents);
     }
     Object.assign(state, { gateways, stations, sessions, loaded: true });
     $("yard").hidden = false;
