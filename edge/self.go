@@ -48,7 +48,7 @@ func (s *self) Look(o site.Order, report func(site.Outcome)) {
 }
 
 // Refresh has nothing to refresh.
-func (s *self) Refresh() {}
+func (s *self) Refresh([]event.Address) {}
 
 // Close does nothing: the gateway is connected to itself as long as it runs.
 func (s *self) Close(string) {}

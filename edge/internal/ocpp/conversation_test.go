@@ -263,22 +263,56 @@ func TestBootFirst(t *testing.T) {
 	}
 }
 
+// wantCalls waits for triggers in this order.
+func wantCalls(t *testing.T, s *ocpptest.Station, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		select {
+		case call := <-s.Calls:
+			var p struct {
+				RequestedMessage string `json:"requestedMessage"`
+				ConnectorID      int    `json:"connectorId"`
+			}
+			if err := json.Unmarshal(call.Payload, &p); err != nil {
+				t.Fatal(err)
+			}
+			got := call.Action + " " + p.RequestedMessage
+			if p.ConnectorID != 0 {
+				got += fmt.Sprint(" ", p.ConnectorID)
+			}
+			if got != w {
+				t.Errorf("got %s, want %s", got, w)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("not asked: %s", w)
+		}
+	}
+}
+
+// A station that came back without a word is asked for each of its connectors:
+// without one, some answer for the whole station only.
+func TestRefreshEachConnector(t *testing.T) {
+	cfg := ocpptest.Config()
+	cfg.BootWait = 10 * time.Millisecond
+	y := ocpptest.Start(t, cfg, site.Config{RefreshAfter: 50 * time.Millisecond}, quiet, v16.New())
+	first := y.Connect(t, "CP-1", nil)
+	first.Boot()
+	for _, n := range []string{"0", "1", "2"} {
+		first.Call("StatusNotification", `{"connectorId":`+n+`,"errorCode":"NoError","status":"Available"}`)
+	}
+	second := y.Connect(t, "CP-1", func(string, json.RawMessage) string { return `{"status":"Accepted"}` })
+	wantCalls(t, second, "TriggerMessage BootNotification", "TriggerMessage StatusNotification 1", "TriggerMessage StatusNotification 2")
+}
+
 // A silent station is sent something after a while all the same.
 func TestBootWait(t *testing.T) {
 	cfg := ocpptest.Config()
 	cfg.BootWait = 50 * time.Millisecond
 	y := ocpptest.Start(t, cfg, site.Config{RefreshAfter: 10 * time.Millisecond}, quiet, v16.New())
 	s := y.Connect(t, "CP-1", func(string, json.RawMessage) string { return `{"status":"NotImplemented"}` })
-	for _, want := range []string{"BootNotification", "StatusNotification"} { // quirk 31: it is asked for its state
-		select {
-		case call := <-s.Calls:
-			if call.Action != "TriggerMessage" || !strings.Contains(string(call.Payload), want) {
-				t.Errorf("got %s %s, want TriggerMessage of %s", call.Action, call.Payload, want)
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatalf("not asked for %s", want)
-		}
-	}
+	// quirk 31: it is asked for its state, by the one message or by the other
+	wantCalls(t, s, "TriggerMessage BootNotification", "ExtendedTriggerMessage BootNotification",
+		"TriggerMessage StatusNotification", "ExtendedTriggerMessage StatusNotification")
 	if answer := s.Call("StatusNotification", `{"connectorId":1,"errorCode":"NoError","status":"Available"}`); answer != "{}" {
 		t.Errorf("a status without a boot was answered %s", answer)
 	}

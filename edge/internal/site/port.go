@@ -105,8 +105,9 @@ type Device interface {
 	// StateFailed (it is not there) or StateIndeterminate.
 	Look(o Order, report func(Outcome))
 	// Refresh asks the device to tell its state anew (boot data and status), as
-	// far as its protocol can.
-	Refresh()
+	// far as its protocol can. The connectors whose status is missed are silent;
+	// none: nobody knows which there are.
+	Refresh(silent []event.Address)
 	// Close ends the connection.
 	Close(reason string)
 }

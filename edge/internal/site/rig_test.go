@@ -165,6 +165,7 @@ type fakeDevice struct {
 	looks   []Order
 	looked  []func(Outcome)
 	refresh int
+	silent  []event.Address // of the newest refresh
 	closed  []string
 	answer  func(o Order, report func(Outcome)) // at once; nil: the test does
 }
@@ -180,7 +181,11 @@ func (d *fakeDevice) Look(o Order, report func(Outcome)) {
 	d.looks, d.looked = append(d.looks, o), append(d.looked, report)
 }
 
-func (d *fakeDevice) Refresh()            { d.refresh++ }
+func (d *fakeDevice) Refresh(silent []event.Address) {
+	d.refresh++
+	d.silent = silent
+}
+
 func (d *fakeDevice) Close(reason string) { d.closed = append(d.closed, reason) }
 
 // rig is a gateway around one site.

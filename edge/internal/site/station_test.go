@@ -173,6 +173,9 @@ func TestSilentAfterReconnect(t *testing.T) {
 		if d.refresh != 1 {
 			t.Errorf("asked %d times, want 1", d.refresh)
 		}
+		if want := []event.Address{{Station: "CP1", EVSE: 1, Connector: 1}, {Station: "CP1", EVSE: 2, Connector: 1}}; !slices.Equal(d.silent, want) {
+			t.Errorf("asked for %v, want %v", d.silent, want)
+		}
 		r.status("CP1", 1, event.StatusAvailable)
 		r.pass(time.Hour)
 		s := kept[*event.StationStatus](r.journal)
@@ -188,6 +191,31 @@ func TestSilentAfterReconnect(t *testing.T) {
 		r.status("CP1", 2, event.StatusAvailable) // and it is no repeat
 		if s = kept[*event.StationStatus](r.journal); len(s) != 5 {
 			t.Errorf("%d status events, want 5", len(s))
+		}
+	})
+}
+
+// A station that answers for itself as a whole only says nothing against what is
+// known of its connectors.
+func TestConnectorZeroOnly(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.connect("CP1", 2)
+		r.at("CP1", func(st *Station) {
+			if _, err := st.Connected(new(fakeDevice), ConnectionInfo{Protocol: "ocpp1.6"}); err != nil {
+				t.Error(err)
+			}
+		})
+		r.pass(31 * time.Second)
+		r.at("CP1", func(st *Station) {
+			if err := st.Status(StatusReport{Status: event.StatusAvailable}); err != nil {
+				t.Error(err)
+			}
+		})
+		r.pass(time.Hour)
+		for _, s := range kept[*event.StationStatus](r.journal) {
+			if s.Status != event.StatusAvailable {
+				t.Errorf("a connector became %s", s.Status)
+			}
 		}
 	})
 }

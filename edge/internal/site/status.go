@@ -157,6 +157,17 @@ func (st *Station) silent() bool {
 	return !told
 }
 
+// missed are the connectors that have not told their status.
+func (st *Station) missed() []event.Address {
+	var silent []event.Address
+	for i := range st.connectors {
+		if c := &st.connectors[i]; c.number > 0 && !c.told {
+			silent = append(silent, st.at(c.evse, c.number))
+		}
+	}
+	return silent
+}
+
 // checkStatus asks a station that came back without a word, once; then its
 // silent connectors are unknown. After a boot, connectors that stay silent while
 // others speak are gone.
@@ -172,12 +183,18 @@ func (st *Station) checkStatus(now time.Time) {
 	if !st.refreshed {
 		st.refreshed = true
 		st.expectStatus(st.site.cfg.StatusAfter)
-		st.device.Refresh()
+		st.device.Refresh(st.missed())
 		return
 	}
 	stamp := st.site.clock.Stamp()
 	var c Change
 	speaks := slices.ContainsFunc(st.connectors, func(p connector) bool { return p.told && p.number > 0 })
+	if !speaks && slices.ContainsFunc(st.connectors, func(p connector) bool { return p.told }) {
+		// It speaks of itself as a whole only: that says nothing against what is
+		// known of its connectors.
+		st.relearn = false
+		return
+	}
 	left := make([]connector, 0, len(st.connectors))
 	var unknown []int
 	var kept []func()

@@ -53,24 +53,53 @@ func (j *job) triggerExtended(word ocpp16.ExtendedMessageTrigger) (site.Outcome,
 }
 
 // Refresh implements site.Device: it asks for a boot, if none came over this
-// connection, and for the status of every connector. Charge points that cannot be
-// asked are left alone.
-func (p *peer) Refresh() {
+// connection, and for the status of every silent connector: without a connector
+// many answer for connector 0 or for the first one only. Charge points that
+// cannot be asked are left alone.
+func (p *peer) Refresh(silent []event.Address) {
 	j := &job{peer: p, delivered: true}
-	words := []ocpp16.MessageTrigger{ocpp16.MessageTriggerBootNotification, ocpp16.MessageTriggerStatusNotification}
-	if p.booted {
-		words = words[1:]
+	var asks []ocpp16.TriggerMessageRequest
+	if !p.booted {
+		asks = append(asks, ocpp16.TriggerMessageRequest{RequestedMessage: ocpp16.MessageTriggerBootNotification})
+	}
+	status := ocpp16.TriggerMessageRequest{RequestedMessage: ocpp16.MessageTriggerStatusNotification}
+	for _, at := range silent {
+		n := p.connector(at.EVSE, at.Connector)
+		status.ConnectorID = &n
+		asks = append(asks, status)
+	}
+	if len(silent) == 0 {
+		asks = append(asks, status)
 	}
 	p.c.Go(func() {
-		for _, word := range words {
-			var answer ocpp16.TriggerMessageResponse
-			if err := j.call(&ocpp16.TriggerMessageRequest{RequestedMessage: word}, &answer); err != nil {
-				p.c.Log().Info("charge point cannot be asked for its state", "message", string(word), "err", err)
+		for i := range asks {
+			word := string(asks[i].RequestedMessage)
+			answer, err := j.askFor(&asks[i])
+			if err != nil {
+				p.c.Log().Info("charge point cannot be asked for its state", "message", word, "err", err)
+				if i > 0 || !lacking(err) { // it may know the other message
+					return
+				}
 				continue
 			}
-			if verdictOf(string(answer.Status)) != accepted {
-				p.c.Log().Info("charge point does not tell its state anew", "message", string(word), "answer", strconv.Quote(string(answer.Status)))
+			if verdictOf(answer) != accepted {
+				p.c.Log().Info("charge point does not tell its state anew", "message", word, "answer", strconv.Quote(answer))
 			}
 		}
 	})
+}
+
+// askFor asks for a message, by the request of the security extension where the
+// charge point does not have the plain one, and returns its status word.
+func (j *job) askFor(ask *ocpp16.TriggerMessageRequest) (string, error) {
+	var answer ocpp16.TriggerMessageResponse
+	err := j.call(ask, &answer)
+	if err == nil && verdictOf(string(answer.Status)) != notSupported || err != nil && !lacking(err) {
+		return string(answer.Status), err
+	}
+	var extended ocpp16.ExtendedTriggerMessageResponse
+	err = j.call(&ocpp16.ExtendedTriggerMessageRequest{
+		RequestedMessage: ocpp16.ExtendedMessageTrigger(ask.RequestedMessage), ConnectorID: ask.ConnectorID,
+	}, &extended)
+	return string(extended.Status), err
 }
