@@ -134,6 +134,36 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// TestPromisedFields: what the contract promises of a station and a session is
+// there also where nothing is known of it.
+func TestPromisedFields(t *testing.T) {
+	c := readContract(t)
+	y := open(t)
+	plug := event.Address{Station: "CP9", EVSE: 1, Connector: 1}
+	y.happen("gw-1", event.LaneEvents,
+		event.Draft{Address: plug, Data: &event.SessionStarted{Session: northSession, Transaction: "1"}})
+	for path, fields := range map[string][]string{
+		"/stations": {"id", "identity", "gateway", "location", "protocol", "vendor", "model", "firmware", "connectivity", "evses"},
+		"/sessions": {"id", "station", "evse", "connector", "protocol", "status", "charging_state", "token", "started", "ended", "reason",
+			"meter_start_wh", "meter_stop_wh", "energy_wh", "flags"},
+	} {
+		a := y.ask(viewer, "GET", path, "")
+		if err := c.check("GET", path, a); err != nil {
+			t.Error(err)
+		}
+		var l struct{ Items []map[string]any }
+		y.must(json.Unmarshal(a.body, &l))
+		if len(l.Items) != 1 {
+			t.Fatalf("%s: %s", path, a.body)
+		}
+		for _, f := range fields {
+			if _, there := l.Items[0][f]; !there {
+				t.Errorf("%s: no %s: %s", path, f, a.body)
+			}
+		}
+	}
+}
+
 func TestCommandsOfAPI(t *testing.T) {
 	y := open(t)
 	y.day()

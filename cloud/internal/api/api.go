@@ -242,6 +242,9 @@ func mendSchemas(doc *huma.OpenAPI) {
 	for name, s := range doc.Components.Schemas.Map() {
 		mend(s, !incoming[name])
 	}
+	// Always there, and null where no token was shown.
+	token := doc.Components.Schemas.Map()["Session"].Properties
+	token["token"] = &huma.Schema{OneOf: []*huma.Schema{token["token"], {Type: "null"}}}
 }
 
 // mark finds the schemas of which s is made.

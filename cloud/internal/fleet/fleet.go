@@ -88,12 +88,12 @@ type Station struct {
 	Tenant       Tenant          `json:"tenant"`
 	Gateway      event.GatewayID `json:"gateway"`
 	Identity     event.StationID `json:"identity"`
-	Location     string          `json:"location,omitempty"`
-	Protocol     string          `json:"protocol,omitempty"`
-	Vendor       string          `json:"vendor,omitempty"`
-	Model        string          `json:"model,omitempty"`
+	Location     string          `json:"location"`
+	Protocol     string          `json:"protocol"`
+	Vendor       string          `json:"vendor"`
+	Model        string          `json:"model"`
 	Serial       string          `json:"serial,omitempty"`
-	Firmware     string          `json:"firmware,omitempty"`
+	Firmware     string          `json:"firmware"`
 	Connectivity Fact[string]    `json:"connectivity"`
 	Status       Fact[string]    `json:"status"` // of the station as a whole
 	EVSEs        []EVSE          `json:"evses"`
@@ -148,13 +148,13 @@ type Session struct {
 	Protocol      string               `json:"protocol"`
 	Transaction   string               `json:"transaction"`
 	Status        string               `json:"status"`
-	ChargingState string               `json:"charging_state,omitempty"`
-	Token         *event.Token         `json:"token,omitempty"`
+	ChargingState string               `json:"charging_state"`
+	Token         *event.Token         `json:"token"`
 	StopToken     *event.Token         `json:"stop_token,omitempty"`
 	Authorization *event.Authorization `json:"authorization,omitempty"`
 	Started       *time.Time           `json:"started"`
 	Ended         *time.Time           `json:"ended"`
-	Reason        string               `json:"reason,omitempty"`
+	Reason        string               `json:"reason"`
 	MeterStartWh  *int64               `json:"meter_start_wh"`
 	MeterStopWh   *int64               `json:"meter_stop_wh"`
 	MeterWh       *int64               `json:"meter_wh,omitempty"` // newest register that an event carried
