@@ -256,6 +256,20 @@ func TestAvailability(t *testing.T) {
 	})
 }
 
+// A station whose connectors alone tell their status shows its availability by
+// all of them.
+func TestAvailabilityPerConnector(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		d, _ := r.connect("CP1", 2)
+		d.answer = obey(delivered, agreed)
+		r.execute(event.Command{ID: "off", Type: event.CommandSetAvailability, Station: "CP1", Params: params(event.SetAvailabilityParams{})})
+		r.status("CP1", 1, event.StatusUnavailable)
+		r.wantStates("off", delivered, agreed)
+		r.status("CP1", 2, event.StatusUnavailable)
+		r.wantStates("off", delivered, agreed, succeeded)
+	})
+}
+
 func TestJobs(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		d, _ := r.connect("CP1", 1)

@@ -298,7 +298,9 @@ func (st *Station) effects(f fact) []hit {
 	for _, c := range st.commands {
 		state, reason := verdict(c, f)
 		if state == "" {
-			continue
+			if state, reason = st.availabilityShown(c, f); state == "" {
+				continue
+			}
 		}
 		if _, ok := c.params.(*event.TriggerParams); ok && c.phase != phaseAccepted {
 			c.early = true // it may be a coincidence until the station agrees
@@ -396,18 +398,7 @@ func (st *Station) alreadySeen(c *command) (string, bool) {
 		if c.scheduled {
 			return "", false
 		}
-		shown := false
-		for i := range st.connectors {
-			k := &st.connectors[i]
-			if c.evse != 0 && k.evse != c.evse || k.number == 0 && c.evse == 0 && k.evse != 0 {
-				continue
-			}
-			if !k.told || !showsAvailability(p.Available, k.status) {
-				return "", false
-			}
-			shown = true
-		}
-		return "its status shows it", shown
+		return "its status shows it", st.showAvailability(c.evse, p.Available, fact{})
 	case *event.CancelReservationParams:
 		for i := range st.connectors {
 			if k := &st.connectors[i]; c.evse != 0 && k.evse == c.evse && k.status == event.StatusReserved {
@@ -417,6 +408,43 @@ func (st *Station) alreadySeen(c *command) (string, bool) {
 		return "no place shows a reservation", true
 	}
 	return "", false
+}
+
+// showAvailability tells whether every place of an EVSE, or of the station, that
+// has told its status shows an availability; f is news of one of them.
+func (st *Station) showAvailability(evse int, available bool, f fact) bool {
+	shown := false
+	for i := range st.connectors {
+		k := &st.connectors[i]
+		if evse != 0 && k.evse != evse || evse == 0 && k.number == 0 && k.evse != 0 {
+			continue
+		}
+		status, told := k.status, k.told
+		if f.kind == factStatus && k.evse == f.evse && k.number == f.connector {
+			status, told = f.status, true
+		}
+		if !told || !showsAvailability(available, status) {
+			return false
+		}
+		shown = true
+	}
+	return shown
+}
+
+// availabilityShown is verdict for an availability of the whole station, where
+// only the connectors tell their status: each has to show it.
+func (st *Station) availabilityShown(c *command, f fact) (event.CommandState, string) {
+	p, ok := c.params.(*event.SetAvailabilityParams)
+	if !ok || c.evse != 0 || f.kind != factStatus || c.phase != phaseAccepted || c.cmd.ID == "" {
+		return "", ""
+	}
+	if k := st.connector(0, 0); k != nil && k.told || f.evse == 0 {
+		return "", "" // it speaks for itself
+	}
+	if !st.showAvailability(0, p.Available, f) {
+		return "", ""
+	}
+	return event.StateSucceeded, "the status of each of its connectors shows it"
 }
 
 // held tells whether an accepted command may go on waiting: its effect cannot be
