@@ -85,6 +85,9 @@ func commands(ctx context.Context, r reader, w where, order string, atMost int) 
 		}
 		items[i].Steps = make([]fleet.CommandStep, 0, len(steps))
 		for _, st := range steps {
+			if n := len(items[i].Steps); n > 0 && items[i].Steps[n-1].State == st.State && items[i].Steps[n-1].Reason == st.Reason {
+				continue // the gateway repeats itself when it is asked again
+			}
 			items[i].Steps = append(items[i].Steps, fleet.CommandStep{State: st.State, At: st.At.At, Reason: st.Reason})
 		}
 	}
