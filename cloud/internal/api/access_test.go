@@ -129,6 +129,13 @@ func TestScopes(t *testing.T) {
 		}
 	}
 	y.ask(admin, "PUT", "/tokens/X", `{}`)
+	for who, want := range map[string]int{viewer: http.StatusOK, northAdmin: http.StatusOK, northViewer: http.StatusForbidden} {
+		for _, path := range []string{"/tokens", "/tokens/X"} {
+			if a := y.ask(who, "GET", path, ""); a.status != want {
+				t.Errorf("%s for %s: %d, want %d", path, who, a.status, want)
+			}
+		}
+	}
 	if a := y.ask(stranger, "GET", "/tokens/X", ""); a.status != http.StatusNotFound {
 		t.Errorf("a stranger sees a token: %d", a.status)
 	}

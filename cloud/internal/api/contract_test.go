@@ -200,7 +200,7 @@ func TestContract(t *testing.T) {
 		{method: "POST", template: "/commands", body: `{"type":"dance","station":"` + station + `"}`, status: 422},
 		{method: "POST", template: "/commands", body: `{"type":"start","station":"` + station + `","params":{"token":{}}}`, status: 422},
 		{method: "POST", template: "/commands", body: `nonsense`, status: 400},
-		{method: "POST", template: "/commands", body: `{"type":"` + strings.Repeat("x", 2<<20) + `"}`, status: 413},
+		{method: "POST", template: "/commands", body: `{"type":"` + strings.Repeat("x", 1<<20+1<<10) + `"}`, status: 413},
 		{method: "POST", template: "/commands", body: `<type/>`, header: []string{"Content-Type", "text/xml"}, status: 415},
 		{method: "POST", template: "/commands", body: `{"type":"restart","gateway":"gw-1"}`, status: 202},
 		{method: "POST", template: "/commands", body: `{"type":"restart","gateway":"gw-1"}`, header: []string{"Content-Type", "application/x-www-form-urlencoded"}, status: 202},

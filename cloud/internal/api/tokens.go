@@ -31,13 +31,24 @@ type TokenPath struct {
 }
 
 func (a *API) tokens() {
-	register(a, operation(fleet.RoleViewer, http.MethodGet, "/tokens", "list-tokens", "List drivers' tokens"),
+	const narrowed = " A token that is narrowed to one location needs the role operator."
+	op := operation(fleet.RoleViewer, http.MethodGet, "/tokens", "list-tokens", "List drivers' tokens")
+	op.Description += narrowed
+	register(a, op,
 		func(ctx context.Context, who fleet.Access, in *Paging) (*listOutput[fleet.Token], error) {
+			if err := maySeeTokens(who); err != nil {
+				return nil, err
+			}
 			l, err := a.store.Tokens(ctx, scopeOf(who), in.fleet())
 			return listed(l, err, nil)
 		})
-	register(a, operation(fleet.RoleViewer, http.MethodGet, "/tokens/{value}", "get-token", "Get a driver's token", http.StatusNotFound),
+	op = operation(fleet.RoleViewer, http.MethodGet, "/tokens/{value}", "get-token", "Get a driver's token", http.StatusNotFound)
+	op.Description += narrowed
+	register(a, op,
 		func(ctx context.Context, who fleet.Access, in *TokenPath) (*output[fleet.Token], error) {
+			if err := maySeeTokens(who); err != nil {
+				return nil, err
+			}
 			t, err := a.store.Token(ctx, who.Tenant, in.Value)
 			return one(t, err, nil)
 		})
@@ -53,7 +64,7 @@ func (a *API) tokens() {
 		Idempotent
 		Body TokenRequest
 	}
-	op := operation(fleet.RoleAdmin, http.MethodPost, "/tokens", "post-token", "Add or change a driver's token")
+	op = operation(fleet.RoleAdmin, http.MethodPost, "/tokens", "post-token", "Add or change a driver's token")
 	op.Description = "Needs the role admin. The same as put-token: repeating it changes nothing, with or without a key."
 	register(a, op, func(ctx context.Context, who fleet.Access, in *post) (*output[fleet.Token], error) {
 		return a.putToken(ctx, who, in.Body.Value, in.Body.TokenChange)
@@ -69,6 +80,15 @@ func (a *API) tokens() {
 			a.commander.TokenChanged(who.Tenant, in.Value)
 			return nil, nil
 		})
+}
+
+// maySeeTokens refuses a viewer of one location: drivers' tokens are those of
+// the whole tenant, and whoever has one can copy the card.
+func maySeeTokens(who fleet.Access) error {
+	if who.Location != "" && rank(who.Role) < rank(fleet.RoleOperator) {
+		return huma.Error403Forbidden("drivers' tokens are those of every location: expected the role operator, or a token that is not narrowed to one location")
+	}
+	return nil
 }
 
 func (a *API) putToken(ctx context.Context, who fleet.Access, value string, in TokenChange) (*output[fleet.Token], error) {

@@ -45,11 +45,12 @@ func (y *yard) now() time.Time { return time.Now().Add(time.Duration(y.ahead.Loa
 
 // The tokens of the yard, by who uses them.
 const (
-	admin      = "cy_admin"
-	operator   = "cy_operator"
-	viewer     = "cy_viewer"
-	northAdmin = "cy_north" // narrowed to one location
-	stranger   = "cy_stranger"
+	admin       = "cy_admin"
+	operator    = "cy_operator"
+	viewer      = "cy_viewer"
+	northAdmin  = "cy_north" // narrowed to one location
+	northViewer = "cy_north_viewer"
+	stranger    = "cy_stranger"
 )
 
 func open(t *testing.T) *yard {
@@ -79,11 +80,12 @@ func open(t *testing.T) *yard {
 		}
 	})
 	for secret, a := range map[string]fleet.Access{
-		admin:      {ID: "a", Name: "Ada", Role: fleet.RoleAdmin, Tenant: fleet.DefaultTenant},
-		operator:   {ID: "o", Name: "Otto", Role: fleet.RoleOperator, Tenant: fleet.DefaultTenant},
-		viewer:     {ID: "v", Name: "Vera", Role: fleet.RoleViewer, Tenant: fleet.DefaultTenant},
-		northAdmin: {ID: "n", Name: "Nora", Role: fleet.RoleAdmin, Tenant: fleet.DefaultTenant, Location: "north"},
-		stranger:   {ID: "s", Name: "Sam", Role: fleet.RoleAdmin, Tenant: "elsewhere"},
+		admin:       {ID: "a", Name: "Ada", Role: fleet.RoleAdmin, Tenant: fleet.DefaultTenant},
+		operator:    {ID: "o", Name: "Otto", Role: fleet.RoleOperator, Tenant: fleet.DefaultTenant},
+		viewer:      {ID: "v", Name: "Vera", Role: fleet.RoleViewer, Tenant: fleet.DefaultTenant},
+		northAdmin:  {ID: "n", Name: "Nora", Role: fleet.RoleAdmin, Tenant: fleet.DefaultTenant, Location: "north"},
+		northViewer: {ID: "w", Name: "Wim", Role: fleet.RoleViewer, Tenant: fleet.DefaultTenant, Location: "north"},
+		stranger:    {ID: "s", Name: "Sam", Role: fleet.RoleAdmin, Tenant: "elsewhere"},
 	} {
 		y.must(store.AddAccess(t.Context(), a, api.HashToken(secret)))
 	}
