@@ -170,7 +170,13 @@ func (j *job) signCertificate(p *event.SignCertificateParams) (site.Outcome, err
 	if err := j.call(&ocpp16.CertificateSignedRequest{CertificateChain: p.Chain}, &answer); err != nil {
 		return site.Outcome{}, err
 	}
-	return judge(string(answer.Status), event.StateAccepted), nil
+	// The charge point checks the chain before it accepts (security extension A02);
+	// there is nothing else to read it back from.
+	o := judge(string(answer.Status), event.StateSucceeded)
+	if o.State == event.StateSucceeded {
+		o.Reason = join(o.Reason, "the charge point has checked and accepted the chain; its next TLS connection shows it in use")
+	}
+	return o, nil
 }
 
 func parseCertificate(text string) (*x509.Certificate, error) {

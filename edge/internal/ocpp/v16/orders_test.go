@@ -259,7 +259,8 @@ func TestOrders(t *testing.T) {
 		{name: "security extension M03", kind: event.CommandListCertificates, params: event.ListCertificatesParams{Kind: "csms_root"},
 			steps: []step{{"GetInstalledCertificateIds", `.*`, `{"status":"Accepted","certificateHashData":[` + hashJSON("") + `]}`}}, state: event.StateSucceeded, result: `\{"certificates":\[\{"algorithm":"SHA256".*\}\]\}`},
 		{name: "security extension A02 ask", kind: event.CommandSignCertificate, params: event.SignCertificateParams{}, steps: []step{{"ExtendedTriggerMessage", `\{"requestedMessage":"SignChargePointCertificate"\}`, yes}}, state: event.StateAccepted},
-		{name: "security extension A02 chain", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Chain: "PEM"}, steps: []step{{"CertificateSigned", `\{"certificateChain":"PEM"\}`, yes}}, state: event.StateAccepted},
+		{name: "security extension A02 chain", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Chain: "PEM"}, steps: []step{{"CertificateSigned", `\{"certificateChain":"PEM"\}`, yes}}, state: event.StateSucceeded, reason: "next TLS connection"},
+		{name: "security extension A02 chain refused", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Chain: "PEM"}, steps: []step{{"CertificateSigned", `.*`, `{"status":"Rejected"}`}}, state: event.StateRejected},
 		{name: "show message", kind: event.CommandShowMessage, params: event.ShowMessageParams{Text: "hello"}, state: event.StateUnsupported},
 
 		{name: "OCPP 1.6 §5.6", kind: event.CommandSendData, params: event.SendDataParams{Vendor: "V", Message: "M", Data: "D"}, steps: []step{{"DataTransfer", `\{"vendorId":"V","messageId":"M","data":"D"\}`, `{"status":"Accepted","data":"back"}`}}, state: event.StateSucceeded, result: `\{"data":"back"\}`},
