@@ -177,8 +177,9 @@ func siteConfig(cfg config.Config, self site.Device) site.Config {
 
 func serverConfig(cfg config.Config) ocpp.Config {
 	c := ocpp.Config{
-		Listen: cfg.OCPP.Listen, AcceptUnknown: cfg.OCPP.UnknownStations == "accept", AssumeProtocol: cfg.OCPP.AssumeProtocol,
-		Ping: cfg.OCPP.Ping, ReadDeadlineMinimum: cfg.OCPP.ReadDeadlineMinimum, FrameLimit: int64(cfg.OCPP.FrameLimit),
+		Listen: cfg.OCPP.Listen, AcceptUnknown: cfg.OCPP.UnknownStations == "accept", UnknownLimit: cfg.OCPP.UnknownLimit,
+		AssumeProtocol: cfg.OCPP.AssumeProtocol,
+		Ping:           cfg.OCPP.Ping, ReadDeadlineMinimum: cfg.OCPP.ReadDeadlineMinimum, FrameLimit: int64(cfg.OCPP.FrameLimit),
 		Heartbeat: cfg.OCPP.Heartbeat, Timeout: cfg.OCPP.Timeout, TimeoutsToClose: cfg.OCPP.TimeoutsToClose,
 		BootWait: cfg.OCPP.BootWait, Stations: map[event.StationID]ocpp.Station{}, Aliases: map[event.StationID]event.StationID{},
 	}

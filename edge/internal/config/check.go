@@ -120,6 +120,9 @@ func (k *checker) mqtt(m MQTT) {
 func (k *checker) ocpp(o OCPP) {
 	k.address(o.Listen, "ocpp", "listen")
 	k.word(o.UnknownStations, []string{"accept", "refuse"}, "ocpp", "unknown_stations")
+	if o.UnknownLimit < 1 || o.UnknownLimit > 100_000 {
+		k.fault(fmt.Sprintf("expected 1 to 100000, got %d", o.UnknownLimit), "ocpp", "unknown_limit")
+	}
 	if o.AssumeProtocol != "" {
 		k.word(o.AssumeProtocol, protocols, "ocpp", "assume_protocol")
 	}

@@ -62,6 +62,7 @@ func (m MQTT) Plain() bool {
 type OCPP struct {
 	Listen              string        `yaml:"listen"`
 	UnknownStations     string        `yaml:"unknown_stations"` // accept or refuse
+	UnknownLimit        int           `yaml:"unknown_limit"`    // unnamed stations that are accepted
 	AssumeProtocol      string        `yaml:"assume_protocol"`  // for stations that name none
 	Ping                time.Duration `yaml:"ping"`             // between our pings; 0: none
 	ReadDeadlineMinimum time.Duration `yaml:"read_deadline_minimum"`
@@ -125,6 +126,7 @@ func Default() Config {
 		OCPP: OCPP{
 			Listen:              ":8887",
 			UnknownStations:     "refuse",
+			UnknownLimit:        2000,
 			Ping:                45 * time.Second,
 			ReadDeadlineMinimum: 10 * time.Minute,
 			FrameLimit:          1 << 20,

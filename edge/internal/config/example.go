@@ -45,6 +45,7 @@ mqtt:
 ocpp:
   listen: ":8887"
   unknown_stations: refuse     # or accept: whoever connects is served
+  # unknown_limit: 2000        # so many that are not listed; further ones are turned away
   # assume_protocol: ocpp1.6   # for stations that name no subprotocol; default: closed
   # heartbeat: 5m              # told to stations, 1m to 15m
   # ping: 45s                  # ours; 0s: none

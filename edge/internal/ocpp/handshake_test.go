@@ -19,6 +19,38 @@ import (
 	"github.com/chargeyard/chargeyard/shared/event"
 )
 
+// Whoever makes up names costs a bounded number of stations, and none of those
+// that are known or named.
+func TestUnknownLimit(t *testing.T) {
+	cfg := ocpptest.Config()
+	cfg.AcceptUnknown, cfg.UnknownLimit = true, 2
+	y := ocpptest.Start(t, cfg, site.Config{Stations: []site.Admission{{Station: "NAMED"}}}, quiet, v16.New())
+	for _, tt := range []struct {
+		id     string
+		status int
+	}{{"A", 101}, {"B", 101}, {"C", 503}, {"A", 101}, {"NAMED", 101}, {"D", 503}} {
+		ws, response, err := ocpptest.Dial(t.Context(), y.URL+"/"+tt.id, nil, "ocpp1.6")
+		if response == nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode != tt.status {
+			t.Errorf("%s: status %d, want %d", tt.id, response.StatusCode, tt.status)
+		}
+		if ws != nil {
+			if err := ws.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	y.Journal.Wait(t, "alarm", func(d event.Draft) bool {
+		a, ok := d.Data.(*event.GatewayAlarm)
+		return ok && a.Alarm == "stations_full"
+	})
+	if n := len(y.Site.Stations()); n > 3 {
+		t.Errorf("%d stations are known, want at most 3", n)
+	}
+}
+
 func TestHandshake(t *testing.T) {
 	hash, err := credential.NewHash([]byte("secret"))
 	if err != nil {

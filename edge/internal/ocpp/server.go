@@ -33,6 +33,7 @@ import (
 type Config struct {
 	Listen              string
 	AcceptUnknown       bool          // stations that nobody named may connect
+	UnknownLimit        int           // so many of them; 0: 2,000
 	AssumeProtocol      string        // of stations that name none; empty: they are turned away
 	Ping                time.Duration // between our pings; 0: none
 	ReadDeadlineMinimum time.Duration // for a sign of life, at least
@@ -127,6 +128,9 @@ type Server struct {
 
 // New returns a Server that speaks dialects; it opens nothing.
 func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Dialect) (*Server, error) {
+	if cfg.UnknownLimit <= 0 {
+		cfg.UnknownLimit = 2000
+	}
 	if cfg.WriteWait <= 0 {
 		cfg.WriteWait = 10 * time.Second
 	}
@@ -287,6 +291,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	admission, known := s.site.Admitted(id)
 	if !known && !s.cfg.AcceptUnknown {
 		s.turnAway(w, r, id, http.StatusNotFound, "unknown", "unknown station: list it under stations: or set ocpp.unknown_stations: accept")
+		return
+	}
+	if !known && !s.site.RoomFor(id, s.cfg.UnknownLimit) {
+		s.turnAway(w, r, id, http.StatusServiceUnavailable, "full", "too many stations that nobody named: list those of the site under stations:")
+		if s.first("full") {
+			s.site.Alarm(r.Context(), event.GatewayAlarm{Alarm: "stations_full", Severity: "warning", Text: fmt.Sprintf(
+				"%d stations that nobody named have connected, further ones are turned away: list those of the site under stations:, or raise ocpp.unknown_limit",
+				s.cfg.UnknownLimit)})
+		}
 		return
 	}
 	profile := 0

@@ -219,6 +219,29 @@ func (s *Site) Admitted(id event.StationID) (Admission, bool) {
 	return a, ok
 }
 
+// RoomFor tells whether a station may become known: it is already, somebody has
+// named it, or fewer than most stations are known that nobody named. Each of
+// those costs memory until the gateway starts again.
+func (s *Site) RoomFor(id event.StationID, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	named := func(id event.StationID) bool {
+		_, file := s.static[id]
+		_, desired := s.admitted[id]
+		return file || desired
+	}
+	if s.stations[id] != nil || named(id) {
+		return true
+	}
+	unnamed := 0
+	for known := range s.stations {
+		if !named(known) {
+			unnamed++
+		}
+	}
+	return unnamed < most
+}
+
 // SetStations replaces the stations that the manager admits. Who is connected
 // stays so.
 func (s *Site) SetStations(list []Admission) {
