@@ -172,7 +172,8 @@ func (k knocker) Knocked(ctx context.Context, id event.GatewayID) error {
 	return err
 }
 
-// firstToken makes the token that the environment names known as an admin's.
+// firstToken makes the token that the environment names known as an admin's, in
+// the place of the one that it named before.
 func firstToken(ctx context.Context, store fleet.Writes, secret string, log *slog.Logger) error {
 	if secret == "" {
 		return nil

@@ -445,6 +445,17 @@ func TestTools(t *testing.T) {
 	if out := mustRun(&tokenCreateCommand{Role: "viewer"}, ""); !strings.HasPrefix(out, "cy_") {
 		t.Errorf("token create prints %q", out)
 	}
+	listed := mustRun(&tokenListCommand{}, "")
+	if !strings.Contains(listed, "viewer") || strings.Contains(listed, "cy_") {
+		t.Errorf("token list prints %q", listed)
+	}
+	id, _, _ := strings.Cut(strings.Split(listed, "\n")[1], " ")
+	if out := mustRun(&tokenRevokeCommand{ID: id}, ""); !strings.Contains(out, id) {
+		t.Errorf("token revoke prints %q", out)
+	}
+	if _, err := run(&tokenRevokeCommand{ID: id}, ""); err == nil || !strings.Contains(err.Error(), "token list") {
+		t.Errorf("revoked twice: %v", err)
+	}
 	mustRun(&rebuildCommand{}, "")
 	mustRun(&backupCommand{Path: filepath.Join(dir, "copy.db")}, "")
 	if _, err := run(&backupCommand{Path: filepath.Join(dir, "copy.db")}, ""); err == nil {

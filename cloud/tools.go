@@ -135,6 +135,50 @@ func (c *gatewayListCommand) Run(env *surroundings) error {
 
 type tokenCommand struct {
 	Create tokenCreateCommand `cmd:"" help:"Make an API token; prints it once and for all."`
+	List   tokenListCommand   `cmd:"" help:"List API tokens, without their secrets."`
+	Revoke tokenRevokeCommand `cmd:"" help:"Make an API token worthless."`
+}
+
+type tokenListCommand struct{ settings }
+
+// Run lists API tokens.
+func (c *tokenListCommand) Run(env *surroundings) error {
+	return c.withStore(env, func(ctx context.Context, store fleet.Store, _ config.Config) error {
+		list, err := store.Accesses(ctx, fleet.DefaultTenant)
+		if err != nil {
+			return err
+		}
+		out := tabwriter.NewWriter(env.stdout, 0, 4, 2, ' ', 0)
+		if _, err := fmt.Fprintln(out, "ID\tROLE\tNAME\tLOCATION"); err != nil {
+			return err
+		}
+		for _, a := range list {
+			if _, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", a.ID, a.Role, a.Name, a.Location); err != nil {
+				return err
+			}
+		}
+		return out.Flush()
+	})
+}
+
+type tokenRevokeCommand struct {
+	settings
+	ID string `arg:"" help:"As token list shows it."`
+}
+
+// Run makes an API token worthless. A stream that it has opened goes on until it
+// reconnects.
+func (c *tokenRevokeCommand) Run(env *surroundings) error {
+	return c.withStore(env, func(ctx context.Context, store fleet.Store, _ config.Config) error {
+		err := store.DeleteAccess(ctx, fleet.DefaultTenant, c.ID)
+		if errors.Is(err, fleet.ErrNotFound) {
+			return fmt.Errorf("there is no API token %s; token list shows those that there are", c.ID)
+		}
+		if err == nil {
+			_, err = fmt.Fprintln(env.stdout, "revoked:", c.ID)
+		}
+		return err
+	})
 }
 
 type tokenCreateCommand struct {

@@ -34,8 +34,7 @@ var document []byte
 // Store is what the API needs of the database.
 type Store interface {
 	fleet.Queries
-	AddGateway(ctx context.Context, g fleet.Gateway, secretHash string) error
-	GatewaySecret(ctx context.Context, id event.GatewayID) (secretHash string, err error)
+	PlaceGateway(ctx context.Context, t fleet.Tenant, id event.GatewayID, location string) error
 	PutLocation(ctx context.Context, l fleet.Location) error
 	PutToken(ctx context.Context, t fleet.Token) error
 	DeleteToken(ctx context.Context, t fleet.Tenant, value string) error

@@ -72,12 +72,7 @@ func (a *API) gateways() {
 			if err != nil {
 				return nil, err
 			}
-			hash, err := a.store.GatewaySecret(ctx, g.ID)
-			if err != nil {
-				return nil, err
-			}
-			g.Location = in.Body.Location
-			if err := a.store.AddGateway(ctx, g, hash); err != nil {
+			if err := a.store.PlaceGateway(ctx, who.Tenant, g.ID, in.Body.Location); err != nil {
 				return nil, err
 			}
 			g, err = a.store.Gateway(ctx, scopeOf(who), g.ID)

@@ -162,11 +162,18 @@ type Writes interface {
 	// hashed. An existing gateway gets the new password.
 	AddGateway(ctx context.Context, g Gateway, secretHash string) error
 	GatewaySecret(ctx context.Context, id event.GatewayID) (secretHash string, err error)
+	// PlaceGateway says where a gateway stands and leaves its password alone.
+	PlaceGateway(ctx context.Context, t Tenant, id event.GatewayID, location string) error
 	PutLocation(ctx context.Context, l Location) error
 	PutToken(ctx context.Context, t Token) error
 	DeleteToken(ctx context.Context, t Tenant, value string) error
-	// AddAccess keeps an API token by the SHA-256 of its secret.
+	// AddAccess keeps an API token by the SHA-256 of its secret, in the place of
+	// one with the same id.
 	AddAccess(ctx context.Context, a Access, secretSHA256 string) error
+	// Accesses lists the API tokens of a tenant, by id: oldest first.
+	Accesses(ctx context.Context, t Tenant) ([]Access, error)
+	// DeleteAccess makes an API token worthless.
+	DeleteAccess(ctx context.Context, t Tenant, id string) error
 	Access(ctx context.Context, secretSHA256 string) (Access, error)
 	// AddCommand queues a command. The same idempotency key with the same body
 	// returns the first command, with another body ErrConflict.

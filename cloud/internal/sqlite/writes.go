@@ -72,6 +72,17 @@ func (s *Store) AddGateway(ctx context.Context, g fleet.Gateway, secretHash stri
 	}))
 }
 
+// PlaceGateway implements fleet.Writes.
+func (s *Store) PlaceGateway(ctx context.Context, tenant fleet.Tenant, id event.GatewayID, location string) error {
+	return wrap("place gateway "+string(id), s.tx(ctx, func(t *tx) error {
+		n, err := t.exec(`UPDATE gateways SET location = ? WHERE tenant = ? AND id = ?`, location, tenant, id)
+		if err == nil && n == 0 {
+			err = fleet.ErrNotFound
+		}
+		return err
+	}))
+}
+
 // GatewaySecret implements fleet.Writes.
 func (s *Store) GatewaySecret(ctx context.Context, id event.GatewayID) (secretHash string, err error) {
 	err = s.view(ctx, "secret of gateway "+string(id), func(r reader) error {
@@ -116,17 +127,45 @@ func (s *Store) DeleteToken(ctx context.Context, tenant fleet.Tenant, value stri
 
 // AddAccess implements fleet.Writes.
 func (s *Store) AddAccess(ctx context.Context, a fleet.Access, secretSHA256 string) error {
-	return s.one(ctx, "add access", `INSERT OR REPLACE INTO access (secret, id, tenant, name, location, role) VALUES (?, ?, ?, ?, ?, ?)`,
-		secretSHA256, a.ID, a.Tenant, a.Name, a.Location, a.Role)
+	return wrap("add access", s.tx(ctx, func(t *tx) error {
+		if _, err := t.exec(`DELETE FROM access WHERE tenant = ? AND id = ?`, a.Tenant, a.ID); err != nil {
+			return err
+		}
+		_, err := t.exec(`INSERT OR REPLACE INTO access (secret, id, tenant, name, location, role) VALUES (?, ?, ?, ?, ?, ?)`,
+			secretSHA256, a.ID, a.Tenant, a.Name, a.Location, a.Role)
+		return err
+	}))
+}
+
+func readAccess(scan scanner) (v fleet.Access, err error) {
+	err = scan(&v.ID, &v.Tenant, &v.Name, &v.Location, &v.Role)
+	return v, err
+}
+
+// Accesses implements fleet.Writes.
+func (s *Store) Accesses(ctx context.Context, tenant fleet.Tenant) (list []fleet.Access, err error) {
+	err = s.view(ctx, "list access", func(r reader) error {
+		list, err = query(ctx, r, readAccess, `SELECT id, tenant, name, location, role FROM access WHERE tenant = ? ORDER BY id`, tenant)
+		return err
+	})
+	return list, err
+}
+
+// DeleteAccess implements fleet.Writes.
+func (s *Store) DeleteAccess(ctx context.Context, tenant fleet.Tenant, id string) error {
+	return wrap("delete access", s.tx(ctx, func(t *tx) error {
+		n, err := t.exec(`DELETE FROM access WHERE tenant = ? AND id = ?`, tenant, id)
+		if err == nil && n == 0 {
+			err = fleet.ErrNotFound
+		}
+		return err
+	}))
 }
 
 // Access implements fleet.Writes.
 func (s *Store) Access(ctx context.Context, secretSHA256 string) (a fleet.Access, err error) {
 	err = s.view(ctx, "access", func(r reader) error {
-		found, err := query(ctx, r, func(scan scanner) (v fleet.Access, err error) {
-			err = scan(&v.ID, &v.Tenant, &v.Name, &v.Location, &v.Role)
-			return v, err
-		}, `SELECT id, tenant, name, location, role FROM access WHERE secret = ?`, secretSHA256)
+		found, err := query(ctx, r, readAccess, `SELECT id, tenant, name, location, role FROM access WHERE secret = ?`, secretSHA256)
 		if err != nil {
 			return err
 		}

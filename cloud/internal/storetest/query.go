@@ -153,6 +153,15 @@ func testWrites(t *testing.T, fresh func(t testing.TB) Opener) {
 		if err := store.AddGateway(t.Context(), fleet.Gateway{ID: "GW 1"}, "x"); err == nil {
 			t.Error("took a bad id")
 		}
+		must(t, store.PlaceGateway(t.Context(), "a", "gw-1", "hamburg"))
+		if got := ok(store.Gateway(t.Context(), fleet.Scope{Tenant: "a"}, "gw-1")).Location; got != "hamburg" {
+			t.Errorf("location %q, want the new one", got)
+		}
+		if got := ok(store.GatewaySecret(t.Context(), "gw-1")); got != "two" {
+			t.Errorf("secret %q, want it kept", got)
+		}
+		isNotFound(t, store.PlaceGateway(t.Context(), "b", "gw-1", "hamburg"))
+		isNotFound(t, store.PlaceGateway(t.Context(), "a", "gw-9", "hamburg"))
 		_, err := store.GatewaySecret(t.Context(), "gw-9")
 		isNotFound(t, err)
 	})
@@ -195,6 +204,22 @@ func testWrites(t *testing.T, fresh func(t testing.TB) Opener) {
 		}
 		_, err := store.Access(t.Context(), "other")
 		isNotFound(t, err)
+		b := fleet.Access{ID: "2", Name: "ben", Tenant: "a", Role: fleet.RoleViewer}
+		must(t, store.AddAccess(t.Context(), b, "ben's"))
+		must(t, store.AddAccess(t.Context(), fleet.Access{ID: "1", Tenant: "b", Role: fleet.RoleAdmin}, "another tenant's"))
+		must(t, store.AddAccess(t.Context(), a, "new")) // in the place of the old one
+		_, err = store.Access(t.Context(), "sha")
+		isNotFound(t, err)
+		if got := ok(store.Accesses(t.Context(), "a")); !slices.Equal(got, []fleet.Access{a, b}) {
+			t.Errorf("got %+v", got)
+		}
+		must(t, store.DeleteAccess(t.Context(), "a", "1"))
+		isNotFound(t, store.DeleteAccess(t.Context(), "a", "1"))
+		_, err = store.Access(t.Context(), "new")
+		isNotFound(t, err)
+		for _, secret := range []string{"ben's", "another tenant's"} {
+			ok(store.Access(t.Context(), secret))
+		}
 	})
 	t.Run("desired", func(t *testing.T) {
 		store, g := start(t, fresh)
