@@ -7,12 +7,13 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILT   := $(shell git log -1 --format=%cI 2>/dev/null)
 OCPPGO  := firmware-sim/internal/e2e/ocppgo
 E2E     := ./firmware-sim/internal/e2e/...
 
 # What ships: no cgo, no paths of this machine, no symbols. One set of flags
 # for every target, or SQLite compiles again (a minute for each set).
-SHIP := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+SHIP := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)'
 
 # What is tested: the race detector and the seams (failpoints, clocks, full
 # disks), for vet, linters, unit tests and the binaries of the end-to-end

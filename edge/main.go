@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 	_ "time/tzdata" // small boxes have none
 
 	"github.com/chargeyard/chargeyard/edge/internal/config"
@@ -23,9 +24,22 @@ import (
 // version is set by the linker.
 var version = "unknown"
 
-// built is a moment before which no binary of this version ran: the clock of a
-// box that has none begins there. It is moved with each release.
-const built = "2026-11-01T00:00:00Z"
+// built is when the commit was made that this program is built from, RFC 3339; set
+// by the linker, empty where nobody knows.
+var built = ""
+
+// oldest is a moment before which no program of this version ran.
+var oldest = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// buildTime is where the clock of a box that has none begins, when a program was
+// built at such a time.
+func buildTime(built string) time.Time {
+	t, err := time.Parse(time.RFC3339, built)
+	if err != nil || t.Before(oldest) {
+		return oldest
+	}
+	return t.UTC()
+}
 
 const usage = `chargeyard-edge is the gateway of a charging site.
 

@@ -23,6 +23,20 @@ import (
 	"github.com/chargeyard/chargeyard/shared/event"
 )
 
+// The clock of a box that has none begins when its program was built.
+func TestBuildTime(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		"2027-03-01T12:00:00+01:00": time.Date(2027, 3, 1, 11, 0, 0, 0, time.UTC),
+		"":                          oldest,
+		"yesterday":                 oldest,
+		"1980-01-01T00:00:00Z":      oldest,
+	} {
+		if got := buildTime(text); !got.Equal(want) {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCommand(t *testing.T) {

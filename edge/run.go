@@ -101,11 +101,7 @@ func run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 		log.Warn("mqtt: the way to the broker is not encrypted: use mqtts:// outside a test")
 	}
 	boot := uuid.NewString()
-	floor, err := time.Parse(time.RFC3339, built)
-	if err != nil {
-		return fmt.Errorf("build time: %w", err)
-	}
-	g := &gateway{cfg: cfg, log: log, clock: clock.New(boot, floor, log)}
+	g := &gateway{cfg: cfg, log: log, clock: clock.New(boot, buildTime(built), log)}
 	g.clock.Raise(outbox.Newest(cfg.DataDir))
 	g.outbox, err = outbox.Open(outbox.Config{
 		Dir: cfg.DataDir, Gateway: cfg.Gateway, Boot: boot, SamplesFlush: cfg.Samples.Flush,
