@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chargeyard/chargeyard/cloud/internal/commander"
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/danielgtaylor/huma/v2"
@@ -60,7 +59,7 @@ func (p commandParams) MarshalJSON() ([]byte, error) { return json.RawMessage(p)
 func (commandParams) Schema(r huma.Registry) *huma.Schema {
 	byType := map[string]any{}
 	for _, t := range event.CommandTypes {
-		if p := commander.Params(t); p != nil {
+		if p := fleet.CommandParams(t); p != nil {
 			byType[string(t)] = r.Schema(reflect.TypeOf(p).Elem(), true, "")
 		}
 	}
@@ -180,8 +179,8 @@ func (a *API) order(ctx context.Context, who fleet.Access, key string, in Comman
 	if c.IssuedBy == "" {
 		c.IssuedBy = who.ID
 	}
-	if err := commander.Complete(&c.Command, now); err != nil {
-		var wrong *commander.FieldError
+	if err := fleet.CompleteCommand(&c.Command, now); err != nil {
+		var wrong *fleet.FieldError
 		if errors.As(err, &wrong) {
 			return nil, invalid("body."+wrong.Field, wrong.Reason, nil)
 		}

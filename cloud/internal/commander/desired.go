@@ -128,20 +128,6 @@ func (c *Commander) Revisions(ctx context.Context, g event.GatewayID) (map[strin
 	return out, nil
 }
 
-// Section returns the content of a section, fleet.ErrNotFound if g has none of
-// that name.
-func (c *Commander) Section(ctx context.Context, g event.GatewayID, name string) ([]byte, error) {
-	all, err := c.sections.of(ctx, g)
-	if err != nil {
-		return nil, err
-	}
-	s, ok := all[name]
-	if !ok {
-		return nil, fmt.Errorf("section %s of %s: %w", name, g, fleet.ErrNotFound)
-	}
-	return s.plain, nil
-}
-
 // sendOwed sends the sections whose revision differs from what the gateway has:
 // at most wire.MaxOwed bytes, but at least one. For the rest it says hello
 // again.

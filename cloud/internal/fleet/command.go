@@ -1,4 +1,4 @@
-package commander
+package fleet
 
 import (
 	"bytes"
@@ -27,10 +27,10 @@ func field(name, format string, args ...any) error {
 	return &FieldError{Field: name, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Lives are how long commands without an expires of their own may wait for
+// commandLives are how long commands without an expires of their own may wait for
 // their gateway and station. A driver stands in front of the charger for some
 // of them: an unlock that comes an hour late helps nobody.
-var Lives = map[event.CommandType]time.Duration{
+var commandLives = map[event.CommandType]time.Duration{
 	event.CommandStart:             2 * time.Minute,
 	event.CommandUnlock:            2 * time.Minute,
 	event.CommandStop:              time.Hour,
@@ -51,23 +51,23 @@ var Lives = map[event.CommandType]time.Duration{
 	event.CommandClearLimit:        24 * time.Hour,
 }
 
-// otherLife holds for the types that Lives does not name.
+// otherLife holds for the types that commandLives does not name.
 const otherLife = time.Hour
 
-// MaxLife is the furthest that a command's expires may lie ahead.
-const MaxLife = 30 * 24 * time.Hour
+// MaxCommandLife is the furthest that a command's expires may lie ahead.
+const MaxCommandLife = 30 * 24 * time.Hour
 
-// Life is how long a command of type t without an expires of its own lives.
-func Life(t event.CommandType) time.Duration {
-	if d, ok := Lives[t]; ok {
+// CommandLife is how long a command of type t without an expires of its own lives.
+func CommandLife(t event.CommandType) time.Duration {
+	if d, ok := commandLives[t]; ok {
 		return d
 	}
 	return otherLife
 }
 
-// Complete checks a command from outside and fills in what it left open: its
+// CompleteCommand checks a command from outside and fills in what it left open: its
 // expires. It returns a *FieldError.
-func Complete(c *event.Command, now time.Time) error {
+func CompleteCommand(c *event.Command, now time.Time) error {
 	if !slices.Contains(event.CommandTypes, c.Type) {
 		return field("type", "expected one of %s, got %q", typeNames(), c.Type)
 	}
@@ -85,7 +85,7 @@ func Complete(c *event.Command, now time.Time) error {
 		return err
 	}
 	if c.Expires.IsZero() {
-		c.Expires = now.Add(Life(c.Type))
+		c.Expires = now.Add(CommandLife(c.Type))
 		if until := leaseEnd(c); !until.IsZero() && until.Before(c.Expires) {
 			c.Expires = until
 		}
@@ -94,8 +94,8 @@ func Complete(c *event.Command, now time.Time) error {
 	if !c.Expires.After(now) {
 		return field("expires", "expected a time to come, got %s", c.Expires.Format(event.TimeLayout))
 	}
-	if c.Expires.After(now.Add(MaxLife)) {
-		return field("expires", "expected at most %d days ahead, got %s", int(MaxLife.Hours()/24), c.Expires.Format(event.TimeLayout))
+	if c.Expires.After(now.Add(MaxCommandLife)) {
+		return field("expires", "expected at most %d days ahead, got %s", int(MaxCommandLife.Hours()/24), c.Expires.Format(event.TimeLayout))
 	}
 	return nil
 }
@@ -122,9 +122,9 @@ func leaseEnd(c *event.Command) time.Time {
 	return p.Until
 }
 
-// Params returns an empty value of the parameters of t, nil for a type whose
+// CommandParams returns an empty value of the parameters of t, nil for a type whose
 // parameters have no form of their own.
-func Params(t event.CommandType) any {
+func CommandParams(t event.CommandType) any {
 	switch t {
 	case event.CommandStart:
 		return new(event.StartParams)
@@ -186,7 +186,7 @@ func checkParams(c *event.Command, now time.Time) error {
 	if len(bytes.TrimSpace(c.Params)) == 0 || string(bytes.TrimSpace(c.Params)) == "null" {
 		c.Params = json.RawMessage("{}")
 	}
-	p := Params(c.Type)
+	p := CommandParams(c.Type)
 	if p == nil {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(c.Params, &object); err != nil {
@@ -233,7 +233,7 @@ func paramError(t event.CommandType, err error) error {
 func paramRules(c *event.Command, params any, now time.Time) error {
 	switch p := params.(type) {
 	case *event.StartParams:
-		return first(
+		return firstError(
 			present("token.value", p.Token.Value), tokenType(&p.Token),
 			positive("limit_a", p.LimitA))
 	case *event.UnlockParams:
@@ -248,7 +248,7 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 		if (p.LimitA == nil) == (p.LimitW == nil) {
 			return field("params.limit_a", "expected one of limit_a and limit_w")
 		}
-		return first(notNegative("limit_a", p.LimitA), notNegative("limit_w", p.LimitW), ahead("until", p.Until, now))
+		return firstError(notNegative("limit_a", p.LimitA), notNegative("limit_w", p.LimitW), ahead("until", p.Until, now))
 	case *event.GetLimitParams:
 		if p.DurationS < 0 {
 			return field("params.duration_s", "expected 0 or more, got %d", p.DurationS)
@@ -269,7 +269,7 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 		if p.Reservation < 1 {
 			return field("params.reservation", "expected 1 or more, got %d", p.Reservation)
 		}
-		return first(present("token.value", p.Token.Value), tokenType(&p.Token), ahead("until", p.Until, now))
+		return firstError(present("token.value", p.Token.Value), tokenType(&p.Token), ahead("until", p.Until, now))
 	case *event.CancelReservationParams:
 		if p.Reservation < 1 {
 			return field("params.reservation", "expected 1 or more, got %d", p.Reservation)
@@ -281,9 +281,9 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 		if (p.Certificate == "") != (p.Signature == "") {
 			return field("params.signature", "expected certificate and signature together, or neither")
 		}
-		return first(address("url", p.URL), counts(p.Retries, p.RetryInterval))
+		return firstError(address("url", p.URL), counts(p.Retries, p.RetryInterval))
 	case *event.GetLogParams:
-		return first(oneOf("kind", p.Kind, "diagnostics", "security"), address("url", p.URL), counts(p.Retries, p.RetryInterval))
+		return firstError(oneOf("kind", p.Kind, "diagnostics", "security"), address("url", p.URL), counts(p.Retries, p.RetryInterval))
 	case *event.SendLocalListParams:
 		if p.Version < 1 {
 			return field("params.version", "expected 1 or more, got %d", p.Version)
@@ -291,7 +291,7 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 		for i := range p.Entries {
 			e := &p.Entries[i]
 			at := fmt.Sprintf("entries[%d].", i)
-			err := first(present(at+"token.value", e.Token.Value), tokenType(&e.Token))
+			err := firstError(present(at+"token.value", e.Token.Value), tokenType(&e.Token))
 			if err == nil && (e.Status != "" || !p.Differential) {
 				err = oneOf(at+"status", e.Status, "accepted", "blocked", "expired", "invalid")
 			}
@@ -300,9 +300,9 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 			}
 		}
 	case *event.InstallCertificateParams:
-		return first(oneOf("kind", p.Kind, "csms_root", "manufacturer_root"), present("certificate", p.Certificate))
+		return firstError(oneOf("kind", p.Kind, "csms_root", "manufacturer_root"), present("certificate", p.Certificate))
 	case *event.DeleteCertificateParams:
-		return first(
+		return firstError(
 			oneOf("hash.algorithm", p.Hash.Algorithm, "SHA256", "SHA384", "SHA512"),
 			present("hash.issuer_name_hash", p.Hash.IssuerNameHash),
 			present("hash.issuer_key_hash", p.Hash.IssuerKeyHash),
@@ -314,12 +314,12 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 	case *event.SendDataParams:
 		return present("vendor", p.Vendor)
 	case *event.CallParams:
-		return first(present("protocol", p.Protocol), present("action", p.Action), required(c.Params, "payload"))
+		return firstError(present("protocol", p.Protocol), present("action", p.Action), required(c.Params, "payload"))
 	}
 	return nil
 }
 
-func first(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package commander
+package fleet
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"github.com/chargeyard/chargeyard/shared/event"
 )
 
-func TestComplete(t *testing.T) {
+func TestCompleteCommand(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	in := func(d time.Duration) string { return now.Add(d).Format(time.RFC3339) }
 	tests := []struct {
@@ -82,7 +82,7 @@ func TestComplete(t *testing.T) {
 			if tt.params != "" {
 				c.Params = []byte(tt.params)
 			}
-			err := Complete(&c, now)
+			err := CompleteCommand(&c, now)
 			var wrong *FieldError
 			if tt.field != "" {
 				if !errors.As(err, &wrong) || wrong.Field != tt.field {
@@ -103,7 +103,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-func TestCompleteEnvelope(t *testing.T) {
+func TestCompleteCommandEnvelope(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	tests := []struct {
 		name  string
@@ -117,12 +117,12 @@ func TestCompleteEnvelope(t *testing.T) {
 		{"free parameters that are none", event.Command{Type: event.CommandScan, Params: []byte(`[]`)}, "params"},
 		{"negative EVSE", event.Command{Type: event.CommandUnlock, Station: "CP1", EVSE: -1}, "evse"},
 		{"in the past", event.Command{Type: event.CommandUnlock, Station: "CP1", Expires: now}, "expires"},
-		{"too far", event.Command{Type: event.CommandUnlock, Station: "CP1", Expires: now.Add(MaxLife + time.Second)}, "expires"},
-		{"far", event.Command{Type: event.CommandUnlock, Station: "CP1", Expires: now.Add(MaxLife)}, ""},
+		{"too far", event.Command{Type: event.CommandUnlock, Station: "CP1", Expires: now.Add(MaxCommandLife + time.Second)}, "expires"},
+		{"far", event.Command{Type: event.CommandUnlock, Station: "CP1", Expires: now.Add(MaxCommandLife)}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := Complete(&tt.c, now)
+			err := CompleteCommand(&tt.c, now)
 			var wrong *FieldError
 			if tt.field == "" && err != nil || tt.field != "" && (!errors.As(err, &wrong) || wrong.Field != tt.field) {
 				t.Errorf("error %v, want one about %q", err, tt.field)
@@ -144,11 +144,11 @@ func FuzzComplete(f *testing.F) {
 		if !c.Type.ForGateway() {
 			c.Station = "CP1"
 		}
-		if Complete(&c, now) != nil {
+		if CompleteCommand(&c, now) != nil {
 			return
 		}
 		again := c
-		if err := Complete(&again, now); err != nil || string(again.Params) != string(c.Params) || !again.Expires.Equal(c.Expires) {
+		if err := CompleteCommand(&again, now); err != nil || string(again.Params) != string(c.Params) || !again.Expires.Equal(c.Expires) {
 			t.Fatalf("%s %s: first %s, then %s, %v", kind, params, c.Params, again.Params, err)
 		}
 	})
