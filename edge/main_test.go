@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +24,45 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
+
+// Every alarm that the gateway raises is explained to whoever looks after it.
+func TestAlarmsAreExplained(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raised := regexp.MustCompile(`(?:Alarm: *|raise\(|\balarm[A-Z]\w* *= *|return )"([a-z]+_[a-z_]+)"`)
+	words := map[string]bool{}
+	err = fs.WalkDir(os.DirFS("internal"), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(filepath.Join("internal", path))
+		if err != nil || !bytes.Contains(source, []byte("larm")) {
+			return err
+		}
+		for _, m := range raised.FindAllSubmatch(source, -1) {
+			words[string(m[1])] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(words) < 9 {
+		t.Errorf("found the alarms %v only: has the way to raise one changed?", words)
+	}
+	for w := range words {
+		if !bytes.Contains(readme, []byte("\n| `"+w+"` |")) {
+			t.Errorf("README.md does not explain the alarm %s", w)
+		}
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+_[a-z_]+)` \\|").FindAllSubmatch(readme, -1) {
+		if !words[string(m[1])] {
+			t.Errorf("README.md explains the alarm %s, which nothing raises", m[1])
+		}
+	}
+}
 
 // The clock of a box that has none begins when its program was built.
 func TestBuildTime(t *testing.T) {
