@@ -69,7 +69,11 @@ func (f *fleet) dial(ctx context.Context, id string) (*charger, error) {
 	c := &charger{fleet: f, id: id, conn: conn, meter: 1000}
 	c.begin("BootNotification")
 	c.add(`{"chargePointVendor":"bench","chargePointModel":"bench"}`)
-	if _, err := c.call(); err != nil {
+	_, err = c.call()
+	if err == nil {
+		err = status("Available")(c) // or it would be asked for later
+	}
+	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return c, nil

@@ -41,7 +41,7 @@ func startGateway(bin string) (*server, error) {
 	text := fmt.Sprintf(`gateway: bench
 data_dir: %s
 mqtt: {url: "mqtt://%s", password: bench}
-ocpp: {listen: "127.0.0.1:%d", unknown_stations: accept}
+ocpp: {listen: "127.0.0.1:%d", unknown_stations: accept, unknown_limit: 10000}
 console: {listen: "127.0.0.1:%d"}
 authorization: {offline: all}
 `, filepath.Join(dir, "data"), broker, ports[0], ports[1])
