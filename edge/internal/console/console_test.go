@@ -107,7 +107,11 @@ func TestRunWithoutAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close() //nolint:errcheck // a test's
+	defer func() {
+		if err := taken.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	for _, listen := range []string{taken.Addr().String(), "256.0.0.1:0"} {
 		alarms := make(chan event.GatewayAlarm, 10)
 		c := newConsole(t, console.Config{Listen: listen}, console.Sources{
