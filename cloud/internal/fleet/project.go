@@ -232,10 +232,17 @@ func (w *word) stationStatus(p *event.StationStatus) error {
 			Status: p.Status, ErrorCode: p.ErrorCode, Told: w.at, From: from, Since: w.position,
 		})
 	}
-	row.Gone, row.Status, row.ErrorCode, row.Info, row.AsOf = false, p.Status, p.ErrorCode, p.Info, w.at
+	gone := p.Status == event.StatusUnknown && p.Raw == rawGone
+	row.Gone, row.Status, row.ErrorCode, row.Info, row.AsOf = gone, p.Status, p.ErrorCode, p.Info, w.at
 	place.touch()
 	if key.EVSE == 0 {
 		return nil
+	}
+	if gone {
+		if fresh {
+			return nil // nobody has seen it
+		}
+		return w.emptied(st.ID, key.EVSE)
 	}
 	evse, err := w.evse(st, key.EVSE, w.position)
 	if err != nil {
@@ -245,6 +252,33 @@ func (w *word) stationStatus(p *event.StationStatus) error {
 		evse.touch().Gone = false
 	}
 	return nil
+}
+
+// rawGone is what a gateway writes in the place of a device's word where a
+// connector was not there any more after its station booted: other hardware has
+// taken the identity.
+const rawGone = "gone"
+
+// emptied takes an EVSE away whose last connector has gone.
+func (w *word) emptied(station string, number int) error {
+	if err := w.drop(); err != nil {
+		return err
+	}
+	places, err := w.tx.PlacesOf(station)
+	if err != nil {
+		return err
+	}
+	for _, p := range places {
+		if p.EVSE == number && !p.Gone {
+			return nil
+		}
+	}
+	e, err := w.tx.EVSE(station, number)
+	if err != nil || e == nil || e.Session != "" {
+		return err
+	}
+	e.Gone = true
+	return w.tx.PutEVSEs([]EVSERow{*e})
 }
 
 func (w *word) profileUpdated(p *event.ProfileUpdated) error {

@@ -203,6 +203,38 @@ func testStations(t *testing.T, fresh func(t testing.TB) Opener) {
 			t.Errorf("other hardware: %+v, want one EVSE", got)
 		}
 	})
+	t.Run("connectors that its gateway misses", func(t *testing.T) {
+		store, g := start(t, fresh)
+		g.Say(At("CP-1"), began, boot)
+		for _, place := range [][]int{{1, 1}, {2, 1}, {2, 2}} {
+			g.Say(At("CP-1", place...), began, &event.StationStatus{Status: event.StatusAvailable})
+		}
+		gone := &event.StationStatus{Status: event.StatusUnknown, Raw: "gone"}
+		evses := func() (out []int) { // connectors of each EVSE
+			g.Deliver(t, store)
+			for _, e := range station(t, store).EVSEs {
+				out = append(out, len(e.Connectors))
+			}
+			return out
+		}
+		g.Say(At("CP-1", 1, 1), after(time.Minute), &event.StationStatus{Status: event.StatusUnknown})
+		if got := evses(); !slices.Equal(got, []int{1, 2}) {
+			t.Errorf("silent: connectors %v, want all", got)
+		}
+		g.Say(At("CP-1", 2, 2), after(2*time.Minute), gone)
+		if got := evses(); !slices.Equal(got, []int{1, 1}) {
+			t.Errorf("one is gone: connectors %v", got)
+		}
+		g.Say(At("CP-1", 2, 1), after(3*time.Minute), gone)
+		g.Say(At("CP-1", 3, 1), after(3*time.Minute), gone)
+		if got := evses(); !slices.Equal(got, []int{1}) {
+			t.Errorf("a whole EVSE is gone: connectors %v", got)
+		}
+		g.Say(At("CP-1", 2, 1), after(4*time.Minute), &event.StationStatus{Status: event.StatusAvailable})
+		if got := evses(); !slices.Equal(got, []int{1, 1}) {
+			t.Errorf("there again: connectors %v", got)
+		}
+	})
 	t.Run("limits", func(t *testing.T) {
 		store, g := start(t, fresh)
 		far := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
