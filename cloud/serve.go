@@ -85,6 +85,7 @@ func serve(ctx context.Context, conf config.Config, adminToken string, log *slog
 	m.hub = api.NewHub(gateways, log, seam.Now)
 	m.ingest = ingest.New(store, b, m.commander, m.commander, log, seam.Now)
 	m.ingest.Subscribe(m.hub.Applied)
+	m.ingest.Subscribe(m.commander.Applied)
 	m.ingest.SubscribeStatus(m.hub.Status)
 
 	mux := http.NewServeMux()

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -88,6 +89,7 @@ type peer struct {
 	welcomed   bool                     // it has just said hello: show it everything that it has not spoken about
 	owed       bool                     // and the sections that it does not have
 	has        map[string]string        // section: revision, as its hello said
+	refused    map[string]string        // section: revision that it could not put in force
 }
 
 // due tells whether it is time to look for commands.
@@ -188,6 +190,34 @@ func (c *Commander) Welcomed(g event.GatewayID, h wire.Hello) {
 	p.has, p.owed = h.Desired, true
 	c.mu.Unlock()
 	c.nudge()
+}
+
+// Applied takes note of sections that gateways have put in force or refused, as
+// they say in events that are committed. It does not block.
+func (c *Commander) Applied(a fleet.Applied) {
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		if e.Type != event.TypeGatewayApplied {
+			continue
+		}
+		var applied event.GatewayApplied
+		if json.Unmarshal(e.Data, &applied) != nil {
+			continue // ingest has spoken about it
+		}
+		c.mu.Lock()
+		p := c.peer(e.Gateway)
+		if applied.Error == "" {
+			applied.Revision = "" // none
+		}
+		if p.refused[applied.Section] != applied.Revision {
+			p.refused = maps.Clone(p.refused) // serve may be reading the old one
+			if p.refused == nil {
+				p.refused = map[string]string{}
+			}
+			p.refused[applied.Section] = applied.Revision
+		}
+		c.mu.Unlock()
+	}
 }
 
 // Status takes note of a gateway's word about its connection.
@@ -327,7 +357,7 @@ func (c *Commander) serve(ctx context.Context, g event.GatewayID, now time.Time)
 		c.mu.Unlock()
 	}
 	if owed && was.online {
-		if err := c.sendOwed(ctx, g, was.has); err != nil && ctx.Err() == nil {
+		if err := c.sendOwed(ctx, g, was.has, was.refused); err != nil && ctx.Err() == nil {
 			log.Error("send desired state", "err", err)
 		}
 	}

@@ -493,6 +493,29 @@ func TestDesired(t *testing.T) {
 			}
 		})
 	})
+	t.Run("what was refused comes last", func(t *testing.T) {
+		run(t, func(t *testing.T, c *commander.Commander, y *yard) {
+			y.set(func() { y.desired["gw-1"] = map[string][]byte{"site": []byte(`{}`)} })
+			token(y, "CARD", "accepted")
+			has := all(t, c)
+			site := has["site"]
+			delete(has, "site")
+			delete(has, wire.TokenSection("CARD"))
+			applied := func(reason string) {
+				data, err := json.Marshal(event.GatewayApplied{Section: "site", Revision: site, Error: reason})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Applied(fleet.Applied{Entries: []fleet.Entry{{Gateway: "gw-1", Event: event.Event{Type: event.TypeGatewayApplied, Data: data}}}})
+				c.Welcomed("gw-1", wire.Hello{Desired: has})
+				synctest.Wait()
+			}
+			applied("too much")
+			expect(t, y, "gw-1 desired "+wire.TokenSection("CARD"), "gw-1 desired site")
+			applied("")
+			expect(t, y, "gw-1 desired site", "gw-1 desired "+wire.TokenSection("CARD"))
+		})
+	})
 	t.Run("changes are collected for five seconds", func(t *testing.T) {
 		run(t, func(t *testing.T, c *commander.Commander, y *yard) {
 			hello(t, c)

@@ -130,14 +130,25 @@ func (c *Commander) Revisions(ctx context.Context, g event.GatewayID) (map[strin
 
 // sendOwed sends the sections whose revision differs from what the gateway has:
 // at most wire.MaxOwed bytes, but at least one. For the rest it says hello
-// again.
-func (c *Commander) sendOwed(ctx context.Context, g event.GatewayID, has map[string]string) error {
+// again. What it refused comes last, or a large one would keep the others away
+// at every hello.
+func (c *Commander) sendOwed(ctx context.Context, g event.GatewayID, has, refused map[string]string) error {
 	all, err := c.sections.of(ctx, g)
 	if err != nil {
 		return err
 	}
 	sent := 0
-	for _, name := range slices.Sorted(maps.Keys(all)) {
+	names := slices.Sorted(maps.Keys(all))
+	slices.SortStableFunc(names, func(a, b string) int {
+		last := func(name string) int {
+			if refused[name] == all[name].revision {
+				return 1
+			}
+			return 0
+		}
+		return last(a) - last(b)
+	})
+	for _, name := range names {
 		if wire.InForce(name, has[name], all[name].revision) {
 			continue
 		}
