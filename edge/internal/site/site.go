@@ -168,8 +168,14 @@ func (s *Site) Run(ctx context.Context) error {
 	defer tidy.Stop()
 	fold := time.NewTicker(s.cfg.Fold)
 	defer fold.Stop()
+	idle := time.NewTicker(restEvery)
+	defer idle.Stop()
 	for {
 		select {
+		case <-idle.C:
+			for _, st := range s.all() {
+				st.rest()
+			}
 		case <-tidy.C:
 			s.tidy(ctx)
 		case <-fold.C:
@@ -177,8 +183,17 @@ func (s *Site) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			s.mu.Lock()
 			s.stopped = true
+			var begun []*Station
+			for _, st := range append(slices.Collect(maps.Values(s.stations)), s.self) {
+				if st.inbox != nil {
+					begun = append(begun, st)
+				}
+			}
 			s.mu.Unlock()
 			close(s.done)
+			for _, st := range begun {
+				s.running.Go(st.stop) // it may be busy for a while
+			}
 			s.running.Wait()
 			return nil
 		}

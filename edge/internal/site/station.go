@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -20,6 +21,8 @@ const (
 	// wallCheck is how often deadlines of the wall clock are looked at, because
 	// that clock may jump.
 	wallCheck = time.Minute
+	// restEvery is how often the goroutines of idle stations are let go.
+	restEvery = 15 * time.Second
 )
 
 // Station is one station of the site. Every method except Post, Heard and ID is
@@ -32,6 +35,7 @@ type Station struct {
 
 	once        sync.Once
 	inbox       chan func()
+	posted      atomic.Int64 // posts not done, and 1 for the goroutine; 0: there is none
 	heard       atomic.Int64 // Unix nanoseconds of the last frame; 0: never
 	transaction atomic.Int64 // highest number given or seen; raised from other goroutines
 	live        liveBook
@@ -86,19 +90,22 @@ func (st *Station) Post(ctx context.Context, f func()) error {
 	if !st.begin() {
 		return ErrStopped
 	}
-	select {
-	case <-st.site.done:
-		return ErrStopped
-	default:
+	st.attend()
+	err := st.offer(f)
+	if errors.Is(err, ErrBusy) {
+		select {
+		case st.inbox <- f:
+			return nil
+		case <-st.site.done:
+			err = ErrStopped
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
-	select {
-	case st.inbox <- f:
-		return nil
-	case <-st.site.done:
-		return ErrStopped
-	case <-ctx.Done():
-		return ctx.Err()
+	if err != nil {
+		st.posted.Add(-1)
 	}
+	return err
 }
 
 // TryPost is Post for callers that may not wait: it returns ErrBusy when there
@@ -107,17 +114,31 @@ func (st *Station) TryPost(f func()) error {
 	if !st.begin() {
 		return ErrStopped
 	}
+	st.attend()
+	err := st.offer(f)
+	if err != nil {
+		st.posted.Add(-1)
+	}
+	return err
+}
+
+// offer puts f into the inbox if there is room. A function that cannot wait costs
+// less than one that can.
+func (st *Station) offer(f func()) error {
+	select {
+	case <-st.site.done:
+		return ErrStopped
+	default:
+	}
 	select {
 	case st.inbox <- f:
 		return nil
-	case <-st.site.done:
-		return ErrStopped
 	default:
 		return ErrBusy
 	}
 }
 
-// begin starts the goroutine on first use.
+// begin makes the inbox on first use.
 func (st *Station) begin() bool {
 	st.once.Do(func() {
 		st.site.mu.Lock()
@@ -127,31 +148,74 @@ func (st *Station) begin() bool {
 		}
 		st.inbox = make(chan func(), inboxSize)
 		st.site.running.Add(1)
-		go st.run()
 	})
 	return st.inbox != nil
 }
 
+// attend announces a post, and starts the goroutine if there is none.
+func (st *Station) attend() {
+	if st.posted.Add(1) == 1 {
+		st.posted.Add(1) // the goroutine itself
+		go st.run()
+	}
+}
+
+// rest lets the goroutine of a station go that has nothing to do: its stack is
+// what an idle station holds most. The next post starts another one.
+func (st *Station) rest() {
+	if st.posted.Load() != 1 {
+		return
+	}
+	st.attend()
+	if st.offer(nil) != nil {
+		st.posted.Add(-1)
+	}
+}
+
+// stop has the goroutine of a station that has begun end for good. Nothing is
+// posted any more.
+func (st *Station) stop() {
+	st.attend()
+	st.inbox <- nil
+}
+
+// run is the station's goroutine.
 func (st *Station) run() {
+	for {
+		f := <-st.inbox
+		if f != nil {
+			st.guard(f)
+			st.posted.Add(-1)
+			continue
+		}
+		st.posted.Add(-1)
+		select {
+		case <-st.site.done:
+			st.last()
+			return
+		default:
+		}
+		if st.posted.CompareAndSwap(1, 0) { // nobody has announced anything
+			return
+		}
+	}
+}
+
+// last does what is posted still, and what is to be done when the site stops.
+func (st *Station) last() {
 	defer st.site.running.Done()
 	for {
 		select {
 		case f := <-st.inbox:
-			st.guard(f)
-		case <-st.site.done:
-			for {
-				select {
-				case f := <-st.inbox:
-					st.guard(f)
-					continue
-				default:
-				}
-				break
+			if f != nil {
+				st.guard(f)
 			}
-			st.guard(st.finish)
-			return
+			continue
+		default:
 		}
+		break
 	}
+	st.guard(st.finish)
 }
 
 // guard runs f so that its panic costs this station its connection and nobody

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -466,5 +470,79 @@ func TestStopTrigger(t *testing.T) {
 		if got := stopTrigger(r); got != tt.want {
 			t.Errorf("%s, token %v: %s, want %s", tt.reason, tt.token, got, tt.want)
 		}
+	}
+}
+
+// The goroutine of an idle station is let go, and the next message finds another
+// one: nothing is lost, doubled or out of order on the way.
+func TestIdleStation(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		st := r.site.Station("CP1")
+		var got []int
+		for i := range 10 {
+			if err := st.Post(t.Context(), func() { got = append(got, i) }); err != nil {
+				t.Fatal(err)
+			}
+			if i%3 == 0 {
+				time.Sleep(2 * restEvery)
+				synctest.Wait()
+				if n := st.posted.Load(); n != 0 {
+					t.Errorf("after %d messages the idle station counts %d, want no goroutine", i+1, n)
+				}
+			}
+		}
+		synctest.Wait()
+		if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; !slices.Equal(got, want) {
+			t.Errorf("ran %v, want %v", got, want)
+		}
+	})
+}
+
+// Posting, resting and stopping at the same time: what was taken runs, once, and
+// never two at a time.
+func TestPostWhileResting(t *testing.T) {
+	s, err := New(Config{}, &fakeJournal{records: make(map[Key][]byte)}, &fakeClock{start: time.Now()}, nil, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	st := s.Station("CP1")
+	var busy, ran, taken atomic.Int64
+	var posting sync.WaitGroup
+	resting := make(chan struct{})
+	go func() {
+		defer close(resting)
+		for taken.Load() < 30_000 {
+			st.rest()
+			runtime.Gosched()
+		}
+	}()
+	for range 3 {
+		posting.Go(func() {
+			for range 10_000 {
+				err := st.Post(t.Context(), func() {
+					if busy.Add(1) != 1 {
+						t.Error("two functions run at the same time")
+					}
+					ran.Add(1)
+					busy.Add(-1)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				taken.Add(1)
+			}
+		})
+	}
+	posting.Wait()
+	<-resting
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if ran.Load() != 30_000 {
+		t.Errorf("%d functions ran, want 30,000", ran.Load())
 	}
 }
