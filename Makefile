@@ -135,6 +135,7 @@ unit: tools ## unit tests with the race detector
 .PHONY: e2e
 e2e: tools race host ref ## the end-to-end tests: start the binaries and watch them from outside
 	@scripts/shipped.sh
+	@CHARGEYARD_E2E=1 GOFLAGS='$(TEST_FLAGS)' bin/tools/gotestsum --format testname -- -count=1 -timeout 15m -run '^TestUnsyncedWrites$$' ./edge/internal/outbox
 	@CHARGEYARD_E2E=1 GOFLAGS='$(TEST_FLAGS)' bin/tools/gotestsum --format testname -- -count=1 -timeout 40m $(E2E)
 
 # Built once for each pinned version.

@@ -155,10 +155,14 @@ const (
 	StatusUnknown       Status = "unknown"
 )
 
+// RawGone beside StatusUnknown says that the station has no such connector any
+// more: it booted and told of others only.
+const RawGone = "gone"
+
 // StationStatus is the state of the place that the subject names.
 type StationStatus struct {
 	Status          Status `json:"status"`
-	Raw             string `json:"raw,omitempty"`        // the device's own word where it is not the usual one
+	Raw             string `json:"raw,omitempty"`        // the device's own word where it is not the usual one; "gone" with unknown: the station has no such connector any more
 	ErrorCode       string `json:"error_code,omitempty"` // unified: connector_lock, ground, meter, other, …; absent without error
 	VendorID        string `json:"vendor_id,omitempty"`
 	VendorErrorCode string `json:"vendor_error_code,omitempty"`

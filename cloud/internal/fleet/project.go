@@ -232,7 +232,7 @@ func (w *word) stationStatus(p *event.StationStatus) error {
 			Status: p.Status, ErrorCode: p.ErrorCode, Told: w.at, From: from, Since: w.position,
 		})
 	}
-	gone := p.Status == event.StatusUnknown && p.Raw == rawGone
+	gone := p.Status == event.StatusUnknown && p.Raw == event.RawGone
 	row.Gone, row.Status, row.ErrorCode, row.Info, row.AsOf = gone, p.Status, p.ErrorCode, p.Info, w.at
 	place.touch()
 	if key.EVSE == 0 {
@@ -253,11 +253,6 @@ func (w *word) stationStatus(p *event.StationStatus) error {
 	}
 	return nil
 }
-
-// rawGone is what a gateway writes in the place of a device's word where a
-// connector was not there any more after its station booted: other hardware has
-// taken the identity.
-const rawGone = "gone"
 
 // emptied takes an EVSE away whose last connector has gone.
 func (w *word) emptied(station string, number int) error {

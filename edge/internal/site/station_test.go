@@ -233,6 +233,17 @@ func TestTopologyLearnedAnew(t *testing.T) {
 		if live, _ := r.site.Live(); len(live) != 1 {
 			t.Errorf("connectors %+v, want 1", live)
 		}
+		gone := map[int]int{}
+		r.journal.mu.Lock()
+		for _, d := range r.journal.events {
+			if s, ok := d.Data.(*event.StationStatus); ok && s.Status == event.StatusUnknown && s.Raw == event.RawGone {
+				gone[d.Address.EVSE]++
+			}
+		}
+		r.journal.mu.Unlock()
+		if len(gone) != 2 || gone[2] != 1 || gone[3] != 1 {
+			t.Errorf("told as gone: %v, want EVSE 2 and 3, once each", gone)
+		}
 		r.restart()
 		r.at("CP1", func(st *Station) {
 			if len(st.connectors) != 1 {

@@ -200,10 +200,14 @@ func (st *Station) checkStatus(now time.Time) {
 	var kept []func()
 	for _, p := range st.connectors {
 		gone := st.relearn && speaks && !p.told && st.openAt(p.evse, p.number) == nil
-		if !p.told && p.status != event.StatusUnknown {
+		if !p.told && (gone || p.status != event.StatusUnknown) {
 			at := st.at(p.evse, p.number)
 			kept = append(kept, st.flushFold(&c, p.key, stamp))
-			c.Events = append(c.Events, draft(stamp, at, stamp.Time, &event.StationStatus{Status: event.StatusUnknown}))
+			told := &event.StationStatus{Status: event.StatusUnknown}
+			if gone {
+				told.Raw = event.RawGone
+			}
+			c.Events = append(c.Events, draft(stamp, at, stamp.Time, told))
 			p.status, p.key = event.StatusUnknown, 0
 			unknown = append(unknown, len(left))
 		}
