@@ -21,7 +21,10 @@ const (
 	// wallCheck is how often deadlines of the wall clock are looked at, because
 	// that clock may jump.
 	wallCheck = time.Minute
-	// restEvery is how often the goroutines of idle stations are let go.
+	// busyWithin is the time between two messages of a station that is worth a
+	// goroutine to itself.
+	busyWithin = time.Second
+	// restEvery is how often the goroutines of stations that were busy are let go.
 	restEvery = 15 * time.Second
 )
 
@@ -42,6 +45,7 @@ type Station struct {
 
 	// Everything below belongs to the station's goroutine.
 
+	served  time.Time // monotonic: when the goroutine last had something to do
 	timer   *time.Timer
 	wakeAt  time.Time // monotonic; zero: no timer is set
 	device  Device    // nil: not connected
@@ -160,7 +164,7 @@ func (st *Station) attend() {
 	}
 }
 
-// rest lets the goroutine of a station go that has nothing to do: its stack is
+// rest lets the goroutine go of a station that has become quiet: its stack is
 // what an idle station holds most. The next post starts another one.
 func (st *Station) rest() {
 	if st.posted.Load() != 1 {
@@ -179,23 +183,27 @@ func (st *Station) stop() {
 	st.inbox <- nil
 }
 
-// run is the station's goroutine.
+// run is the station's goroutine. It stays while the station has much to say.
 func (st *Station) run() {
 	for {
 		f := <-st.inbox
-		if f != nil {
+		leave := f == nil
+		if !leave {
+			now := time.Now()
+			leave = now.Sub(st.served) > busyWithin
+			st.served = now
 			st.guard(f)
-			st.posted.Add(-1)
-			continue
 		}
 		st.posted.Add(-1)
-		select {
-		case <-st.site.done:
-			st.last()
-			return
-		default:
+		if f == nil {
+			select {
+			case <-st.site.done:
+				st.last()
+				return
+			default:
+			}
 		}
-		if st.posted.CompareAndSwap(1, 0) { // nobody has announced anything
+		if leave && st.posted.CompareAndSwap(1, 0) { // nobody has announced anything
 			return
 		}
 	}

@@ -490,20 +490,31 @@ func TestIdleStation(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, r *rig) {
 		st := r.site.Station("CP1")
 		var got []int
-		for i := range 10 {
-			if err := st.Post(t.Context(), func() { got = append(got, i) }); err != nil {
+		post := func(n int) {
+			if err := st.Post(t.Context(), func() { got = append(got, n) }); err != nil {
 				t.Fatal(err)
 			}
-			if i%3 == 0 {
-				time.Sleep(2 * restEvery)
-				synctest.Wait()
-				if n := st.posted.Load(); n != 0 {
-					t.Errorf("after %d messages the idle station counts %d, want no goroutine", i+1, n)
-				}
+			synctest.Wait()
+		}
+		for i := 0; i < 12; i += 4 {
+			post(i) // after a long time
+			if n := st.posted.Load(); n != 0 {
+				t.Errorf("after message %d the station counts %d, want no goroutine", i, n)
+			}
+			post(i + 1)
+			post(i + 2)
+			if n := st.posted.Load(); n != 1 {
+				t.Errorf("after message %d the station counts %d, want a goroutine", i+2, n)
+			}
+			time.Sleep(busyWithin)
+			post(i + 3)
+			time.Sleep(2 * restEvery)
+			synctest.Wait()
+			if n := st.posted.Load(); n != 0 {
+				t.Errorf("after message %d and a while the station counts %d, want no goroutine", i+3, n)
 			}
 		}
-		synctest.Wait()
-		if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; !slices.Equal(got, want) {
+		if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}; !slices.Equal(got, want) {
 			t.Errorf("ran %v, want %v", got, want)
 		}
 	})
