@@ -18,6 +18,8 @@ const (
 	mostGOGC  = 400
 	quietRate = 4 << 20 // bytes allocated within tuneEvery by a gateway that has little to do
 	worthIt   = 2 << 20 // bytes to give back
+
+	usualStack = 6 << 10 // bytes of a goroutine that waits
 )
 
 // gcPercent returns the percentage of the live memory that may be garbage.
@@ -37,6 +39,7 @@ func tune(ctx context.Context) {
 		{Name: "/gc/heap/allocs:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"}, // held and not used
+		{Name: "/sched/goroutines:goroutines"},
 	}
 	tick := time.NewTicker(tuneEvery)
 	defer tick.Stop()
@@ -50,8 +53,9 @@ func tune(ctx context.Context) {
 		metrics.Read(samples)
 		live, stacks, allocated := samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()
 		garbage := samples[3].Value.Uint64() - min(live, samples[3].Value.Uint64())
+		left := stacks - min(usualStack*samples[5].Value.Uint64(), stacks) // of goroutines that are gone
 		debug.SetGCPercent(gcPercent(live + stacks))
-		if allocated-before < quietRate && garbage+samples[4].Value.Uint64() > worthIt {
+		if allocated-before < quietRate && garbage+left+samples[4].Value.Uint64() > worthIt {
 			debug.FreeOSMemory()
 		}
 		before = allocated
