@@ -45,7 +45,7 @@ type busy struct {
 
 func newBusy(t *testing.T, chargers int) *busy {
 	t.Helper()
-	h := newHouse(t, plan{mosquitto: true, edge: "authorization: {offline: all}\n"})
+	h := newHouse(t, plan{mosquitto: true, edge: "authorization: {offline: all}\nsamples: {flush: 2s}\n"})
 	h.online()
 	h.admit(drivers...)
 	d := h.newDepot(chargers, "busy", "--seed", "1", "--prefix", "CP-")
