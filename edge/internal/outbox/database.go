@@ -18,6 +18,11 @@ import (
 // pageSize of both files, in bytes.
 const pageSize = 4096
 
+// checkpointPages is the size of the WAL, in pages, from which on a commit carries
+// it over into the file: all other commits wait for that, and the longer it is put
+// off the more often a page has been overwritten in between.
+const checkpointPages = 4000
+
 // schema is the same in both files; events.db leaves loose empty, samples.db
 // records.
 //
@@ -99,7 +104,8 @@ func dsn(path string, pragmas ...string) string {
 	q := url.Values{"_txlock": {"immediate"}}
 	for _, p := range append([]string{
 		"busy_timeout(5000)",
-		"journal_size_limit(4194304)",
+		fmt.Sprintf("journal_size_limit(%d)", checkpointPages*pageSize),
+		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages),
 		"synchronous(full)",
 		"temp_store(memory)",
 	}, pragmas...) {

@@ -10,14 +10,17 @@ import (
 
 // Bounds of the upkeep.
 const (
-	deleteRows  = 2000      // in one transaction
-	vacuumPages = 1024      // in one transaction
-	vacuumFrom  = 256       // free pages that are worth it
-	walBytes    = 4 << 20   // a larger WAL is cut when there is time
-	retainEvery = time.Hour // of marks, and thus the grain of retention
+	deleteRows  = 2000            // in one transaction
+	vacuumPages = 1024            // in one transaction
+	vacuumFrom  = 256             // free pages that are worth it
+	walBytes    = 5000 * pageSize // a larger WAL is cut when there is time
+	retainEvery = time.Hour       // of marks, and thus the grain of retention
 	// positionsEvery is how long positions wait for a commit with which they can
 	// travel: the manager tells them again after a crash, and a card wears.
 	positionsEvery = 10 * time.Minute
+	// positionsApart is the least time between two commits that store positions:
+	// they would be a part of every commit while the manager keeps up.
+	positionsApart = time.Second
 )
 
 func hourOf(t time.Time) int64 { return t.Unix() / int64(retainEvery/time.Second) }

@@ -204,6 +204,9 @@ func (l *Lane) write() {
 
 // lastCommit keeps what nobody waits for: samples, alarms, positions.
 func (l *Lane) lastCommit() {
+	l.mu.Lock()
+	l.positioned = time.Time{}
+	l.mu.Unlock()
 	if err := l.commitGroup(nil); err != nil {
 		l.log.Error("last commit failed", "err", err)
 	}
@@ -463,10 +466,10 @@ func (l *Lane) writeRows(ctx context.Context, st *stream, first uint64, tails []
 	return nil
 }
 
-// movedPositions lists the positions that are newer than the file. The caller
-// holds mu.
+// movedPositions lists the positions that are newer than the file, when it is
+// time to store them. The caller holds mu.
 func (l *Lane) movedPositions() []position {
-	if !l.settledDirty {
+	if !l.settledDirty || time.Since(l.positioned) < positionsApart {
 		return nil
 	}
 	var moved []position
