@@ -219,6 +219,8 @@ func (h *house) compare(ledger []line) counts {
 				t.Errorf("transaction %d on %s stopped at %d Wh; the session is %s at %s", m.TransactionID, l.Station, m.MeterStop, s.Status, wh(s.MeterStopWh))
 			case s.MeterStartWh == nil || s.EnergyWh == nil || *s.EnergyWh != m.MeterStop-*s.MeterStartWh:
 				t.Errorf("transaction %d on %s: energy is %s, registers say %s to %d", m.TransactionID, l.Station, wh(s.EnergyWh), wh(s.MeterStartWh), m.MeterStop)
+			case accounted[s.ID] && slices.Contains(s.Flags, "recovered"):
+				t.Errorf("transaction %d on %s: its start was confirmed, and the gateway forgot that it ran", m.TransactionID, l.Station)
 			case !near(s.Ended, ends[s.ID], m.Timestamp):
 				t.Errorf("transaction %d on %s ended at %s, the session says %s", m.TransactionID, l.Station, m.Timestamp, s.Ended)
 			}
