@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
@@ -20,16 +21,10 @@ const (
 	keyListChunk     = "SendLocalListMaxLength"
 )
 
-// secret tells that the value of a key is nobody's business.
-func secret(key string) bool {
-	key = strings.ToLower(key)
-	return key == "authorizationkey" || strings.Contains(key, "password")
-}
-
 // variableOf is a configuration key as the domain knows it.
 func variableOf(kv ocpp16.KeyValue) event.Variable {
 	v := event.Variable{Component: component, Variable: kv.Key, Value: kv.Value, ReadOnly: kv.Readonly}
-	if secret(kv.Key) {
+	if job.Secret(kv.Key) {
 		v.Value = ""
 	}
 	return v
@@ -61,16 +56,16 @@ var standardKeys = []string{
 }
 
 // ask reads keys in one message; none named asks for all.
-func (j *job) ask(keys ...string) ([]ocpp16.KeyValue, []string, error) {
+func (j *errand) ask(keys ...string) ([]ocpp16.KeyValue, []string, error) {
 	var answer ocpp16.GetConfigurationResponse
-	if err := j.call(&ocpp16.GetConfigurationRequest{Key: keys}, &answer); err != nil {
+	if err := j.Call(&ocpp16.GetConfigurationRequest{Key: keys}, &answer); err != nil {
 		return nil, nil, err
 	}
 	return answer.ConfigurationKey, answer.UnknownKey, nil
 }
 
 // read reads keys in as many messages as the charge point needs.
-func (j *job) read(keys []string) (values []ocpp16.KeyValue, unknown []string, err error) {
+func (j *errand) read(keys []string) (values []ocpp16.KeyValue, unknown []string, err error) {
 	for chunk := range slices.Chunk(keys, j.chunk(len(keys))) {
 		some, none, err := j.ask(chunk...)
 		if err != nil {
@@ -87,11 +82,11 @@ func (j *job) read(keys []string) (values []ocpp16.KeyValue, unknown []string, e
 }
 
 // chunk is how many of n keys may be asked for at once.
-func (j *job) chunk(n int) int {
+func (j *errand) chunk(n int) int {
 	if n <= fewKeys {
 		return fewKeys
 	}
-	most, known := j.model.Load().number(keyMaxKeys)
+	most, known := j.model.Load().Number(keyMaxKeys)
 	if !known {
 		most = fewKeys
 		if values, _, err := j.ask(keyMaxKeys); err == nil && len(values) > 0 {
@@ -99,7 +94,7 @@ func (j *job) chunk(n int) int {
 				most = told
 			}
 		}
-		j.model.Load().learn(keyMaxKeys, most)
+		j.model.Load().Learn(keyMaxKeys, most)
 	}
 	return most
 }
@@ -130,10 +125,10 @@ type configurationResult struct {
 	Unknown   []string         `json:"unknown,omitempty"`
 }
 
-func (j *job) getConfiguration(p *event.GetConfigurationParams) (site.Outcome, error) {
+func (j *errand) getConfiguration(p *event.GetConfigurationParams) (site.Outcome, error) {
 	keys, wrong := keysOf(p.Variables)
 	if wrong != "" {
-		return unsupported("%s", wrong), nil
+		return job.Unsupportedf("%s", wrong), nil
 	}
 	var values []ocpp16.KeyValue
 	var unknown []string
@@ -153,20 +148,11 @@ func (j *job) getConfiguration(p *event.GetConfigurationParams) (site.Outcome, e
 	for i := range values {
 		found.Variables[i] = variableOf(values[i])
 	}
-	kept := make(chan error, 1)
-	report := site.ConfigurationReport{Variables: found.Variables, Unknown: unknown, Command: j.order.ID}
-	if err := j.c.Post(func() { kept <- j.st.Configuration(report) }); err != nil {
+	report := site.ConfigurationReport{Variables: found.Variables, Unknown: unknown, Command: j.Order.ID}
+	if err := j.OnStation(func() error { return j.st.Configuration(report) }); err != nil {
 		return site.Outcome{}, err
 	}
-	select {
-	case err = <-kept:
-	case <-j.c.Done():
-		err = ocpp.ErrLost
-	}
-	if err != nil {
-		return site.Outcome{}, err
-	}
-	return site.Outcome{State: event.StateSucceeded, Reason: reason, Result: result(found)}, nil
+	return site.Outcome{State: event.StateSucceeded, Reason: reason, Result: job.Result(found)}, nil
 }
 
 // refusesAll tells that a question for all keys brought nothing, although the
@@ -183,24 +169,24 @@ type written struct {
 	Value    string `json:"value,omitempty"`
 }
 
-func (j *job) setConfiguration(p *event.SetConfigurationParams) (site.Outcome, error) {
+func (j *errand) setConfiguration(p *event.SetConfigurationParams) (site.Outcome, error) {
 	keys, wrong := keysOf(p.Variables)
 	if wrong != "" {
-		return unsupported("%s", wrong), nil
+		return job.Unsupportedf("%s", wrong), nil
 	}
 	if len(keys) == 0 {
-		return rejected("variables: expected at least one"), nil
+		return job.Rejectedf("variables: expected at least one"), nil
 	}
 	var all []written
 	var worst site.Outcome // the outcome of the first key that was not simply accepted
 	done, reboot := 0, false
 	for i, v := range p.Variables {
 		var answer ocpp16.ChangeConfigurationResponse
-		if err := j.call(&ocpp16.ChangeConfigurationRequest{Key: v.Variable, Value: v.Value}, &answer); err != nil {
+		if err := j.Call(&ocpp16.ChangeConfigurationRequest{Key: v.Variable, Value: v.Value}, &answer); err != nil {
 			return site.Outcome{}, err
 		}
 		all = append(all, written{Variable: keys[i], Status: string(answer.Status)})
-		switch o := judge(string(answer.Status), event.StateSucceeded); {
+		switch o := job.Judge(string(answer.Status), event.StateSucceeded); {
 		case o.State == event.StateSucceeded:
 			done++
 		case o.State == event.StateAccepted:
@@ -216,25 +202,25 @@ func (j *job) setConfiguration(p *event.SetConfigurationParams) (site.Outcome, e
 			worst.State = event.StateFailed
 			worst.Reason += "; " + strconv.Itoa(done) + " of " + strconv.Itoa(len(keys)) + " were accepted"
 		}
-		worst.Result = result(all)
+		worst.Result = job.Result(all)
 		return worst, nil
 	}
 	if reboot {
-		return site.Outcome{State: event.StateAccepted, Result: result(all),
+		return site.Outcome{State: event.StateAccepted, Result: job.Result(all),
 			Reason: "reboot required: the values take effect after a reset of the charge point"}, nil
 	}
 	return j.readBack(p.Variables, all)
 }
 
 // readBack compares what was written with what the charge point now has.
-func (j *job) readBack(variables []event.Variable, all []written) (site.Outcome, error) {
+func (j *errand) readBack(variables []event.Variable, all []written) (site.Outcome, error) {
 	keys := make([]string, len(variables))
 	for i := range variables {
 		keys[i] = variables[i].Variable
 	}
 	values, _, err := j.read(keys)
 	if err != nil {
-		return site.Outcome{State: event.StateAccepted, Reason: "accepted, but cannot be read back: " + err.Error(), Result: result(all)}, nil
+		return site.Outcome{State: event.StateAccepted, Reason: "accepted, but cannot be read back: " + err.Error(), Result: job.Result(all)}, nil
 	}
 	o := site.Outcome{State: event.StateSucceeded}
 	for i, v := range variables {
@@ -243,14 +229,14 @@ func (j *job) readBack(variables []event.Variable, all []written) (site.Outcome,
 			o.Reason = v.Variable + ": accepted; the charge point does not tell its value"
 			continue
 		}
-		if i < len(all) && !secret(v.Variable) {
+		if i < len(all) && !job.Secret(v.Variable) {
 			all[i].Value = values[at].Value
 		}
-		if !sameValue(v.Value, values[at].Value) {
-			return site.Outcome{State: event.StateFailed, Result: result(all),
+		if !job.SameValue(v.Value, values[at].Value) {
+			return site.Outcome{State: event.StateFailed, Result: job.Result(all),
 				Reason: v.Variable + ": accepted, but it reads back as " + strconv.Quote(values[at].Value)}, nil
 		}
 	}
-	o.Result = result(all)
+	o.Result = job.Result(all)
 	return o, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/lenient"
@@ -33,15 +34,15 @@ func entriesOf(entries []event.ListEntry) []ocpp16.AuthorizationData {
 	return out
 }
 
-func (j *job) sendLocalList(p *event.SendLocalListParams) (site.Outcome, error) {
+func (j *errand) sendLocalList(p *event.SendLocalListParams) (site.Outcome, error) {
 	if p.Version <= 0 {
-		return rejected("version: expected more than 0, got %d", p.Version), nil
+		return job.Rejectedf("version: expected more than 0, got %d", p.Version), nil
 	}
 	entries := entriesOf(p.Entries)
 	if !p.Differential {
 		for i := range entries {
 			if entries[i].IDTagInfo == nil {
-				return rejected("entries[%d].status: expected one in a full list", i), nil
+				return job.Rejectedf("entries[%d].status: expected one in a full list", i), nil
 			}
 		}
 	}
@@ -49,7 +50,7 @@ func (j *job) sendLocalList(p *event.SendLocalListParams) (site.Outcome, error) 
 	chunks := max((len(entries)+size-1)/size, 1)
 	first := int64(p.Version - chunks + 1) // each part has its own version, the last one that of the list
 	if first <= 0 {
-		return rejected("version: expected at least %d, because the list goes out in %d parts, got %d", chunks, chunks, p.Version), nil
+		return job.Rejectedf("version: expected at least %d, because the list goes out in %d parts, got %d", chunks, chunks, p.Version), nil
 	}
 	for i := range chunks {
 		request := &ocpp16.SendLocalListRequest{
@@ -67,7 +68,7 @@ func (j *job) sendLocalList(p *event.SendLocalListParams) (site.Outcome, error) 
 		if word == ocpp16.UpdateStatusVersionMismatch {
 			return j.mismatch(p, request, chunks)
 		}
-		if o := judge(string(word), event.StateSucceeded); o.State != event.StateSucceeded {
+		if o := job.Judge(string(word), event.StateSucceeded); o.State != event.StateSucceeded {
 			if i > 0 {
 				o.State = event.StateFailed
 				o.Reason += fmt.Sprintf(", to part %d of %d: its list is incomplete", i+1, chunks)
@@ -78,9 +79,9 @@ func (j *job) sendLocalList(p *event.SendLocalListParams) (site.Outcome, error) 
 	return j.checkList(int64(p.Version))
 }
 
-func (j *job) sendPart(request *ocpp16.SendLocalListRequest) (ocpp16.UpdateStatus, error) {
+func (j *errand) sendPart(request *ocpp16.SendLocalListRequest) (ocpp16.UpdateStatus, error) {
 	var answer ocpp16.SendLocalListResponse
-	if err := j.call(request, &answer); err != nil {
+	if err := j.Call(request, &answer); err != nil {
 		return "", err
 	}
 	return answer.Status.Fold(), nil
@@ -89,34 +90,34 @@ func (j *job) sendPart(request *ocpp16.SendLocalListRequest) (ocpp16.UpdateStatu
 // mismatch deals with a version that the charge point does not take for an
 // update. A full list is sent at once then, as large as it is; of a difference
 // only the manager can make the whole.
-func (j *job) mismatch(p *event.SendLocalListParams, part *ocpp16.SendLocalListRequest, chunks int) (site.Outcome, error) {
+func (j *errand) mismatch(p *event.SendLocalListParams, part *ocpp16.SendLocalListRequest, chunks int) (site.Outcome, error) {
 	if p.Differential {
 		has := "an unknown version"
 		if version, err := j.listVersion(); err == nil {
 			has = "version " + strconv.FormatInt(version, 10)
 		}
-		return rejected("version mismatch: the charge point has %s, version %d is no update of it: send the full list", has, p.Version), nil
+		return job.Rejectedf("version mismatch: the charge point has %s, version %d is no update of it: send the full list", has, p.Version), nil
 	}
 	if chunks == 1 {
-		return rejected("version mismatch: the charge point refuses version %d of a full list", p.Version), nil
+		return job.Rejectedf("version mismatch: the charge point refuses version %d of a full list", p.Version), nil
 	}
 	part.ListVersion, part.UpdateType, part.LocalAuthorizationList = int64(p.Version), ocpp16.UpdateTypeFull, entriesOf(p.Entries)
 	word, err := j.sendPart(part)
 	if err != nil {
 		return site.Outcome{}, err
 	}
-	if o := judge(string(word), event.StateSucceeded); o.State != event.StateSucceeded {
+	if o := job.Judge(string(word), event.StateSucceeded); o.State != event.StateSucceeded {
 		return o, nil
 	}
 	return j.checkList(int64(p.Version))
 }
 
 // listChunk is how many entries go into one message.
-func (j *job) listChunk(n int) int {
+func (j *errand) listChunk(n int) int {
 	if n <= 1 {
 		return 1
 	}
-	most, known := j.model.Load().number(keyListChunk)
+	most, known := j.model.Load().Number(keyListChunk)
 	if !known {
 		most = listChunk
 		values, _, err := j.ask(keyListChunk)
@@ -125,29 +126,29 @@ func (j *job) listChunk(n int) int {
 				most = told
 			}
 		}
-		j.model.Load().learn(keyListChunk, most)
+		j.model.Load().Learn(keyListChunk, most)
 	}
 	return most
 }
 
-func (j *job) listVersion() (int64, error) {
+func (j *errand) listVersion() (int64, error) {
 	var answer ocpp16.GetLocalListVersionResponse
-	err := j.call(&ocpp16.GetLocalListVersionRequest{}, &answer)
+	err := j.Call(&ocpp16.GetLocalListVersionRequest{}, &answer)
 	return answer.ListVersion, err
 }
 
 // checkList compares the version of the list with what it should be.
-func (j *job) checkList(want int64) (site.Outcome, error) {
+func (j *errand) checkList(want int64) (site.Outcome, error) {
 	version, err := j.listVersion()
 	switch {
-	case err != nil && lacking(err):
+	case err != nil && job.Lacking(err):
 		return site.Outcome{State: event.StateAccepted, Reason: "accepted, but the version cannot be read back: " + err.Error()}, nil
 	case err != nil:
 		return site.Outcome{}, err
 	case version == -1: // OCPP 1.6 §5.10
-		return unsupported("the charge point has no local list"), nil
+		return job.Unsupportedf("the charge point has no local list"), nil
 	case version != want:
-		return failed("accepted, but the list reads back as version %d, expected %d", version, want), nil
+		return job.Failedf("accepted, but the list reads back as version %d, expected %d", version, want), nil
 	}
-	return site.Outcome{State: event.StateSucceeded, Result: result(map[string]int64{"version": version})}, nil
+	return site.Outcome{State: event.StateSucceeded, Result: job.Result(map[string]int64{"version": version})}, nil
 }

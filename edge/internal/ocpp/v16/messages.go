@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
@@ -27,7 +28,7 @@ type peer struct {
 	accepted   bool             // a known station that comes without a boot is
 	booted     bool             // a boot came over this connection
 	running    map[int]int64    // transactions seen on this connection, by EVSE
-	model      atomic.Pointer[model]
+	model      atomic.Pointer[job.Model]
 }
 
 // Joined implements ocpp.Peer.
@@ -366,7 +367,7 @@ func (p *peer) bootNotification(b, payload []byte) ([]byte, error) {
 	if err != nil {
 		return b, err
 	}
-	p.model.Store(p.dialect.model("model " + m.ChargePointVendor + "\x00" + m.ChargePointModel + "\x00" + m.FirmwareVersion))
+	p.model.Store(p.dialect.models.Of("model " + m.ChargePointVendor + "\x00" + m.ChargePointModel + "\x00" + m.FirmwareVersion))
 	p.booted = true
 	p.accepted = registration.Status == "accepted"
 	p.c.Log().Info("station booted", "vendor", m.ChargePointVendor, "model", m.ChargePointModel,

@@ -3,6 +3,7 @@ package v16
 import (
 	"strconv"
 
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
@@ -23,33 +24,33 @@ var triggers = map[string]struct {
 	"sign_certificate": {"", ocpp16.ExtendedMessageTriggerSignChargePointCertificate},
 }
 
-func (j *job) trigger(p *event.TriggerParams) (site.Outcome, error) {
+func (j *errand) trigger(p *event.TriggerParams) (site.Outcome, error) {
 	words, ok := triggers[p.Message]
 	if !ok {
-		return rejected("message: expected boot, heartbeat, status, meter, firmware, log or sign_certificate, got %q", p.Message), nil
+		return job.Rejectedf("message: expected boot, heartbeat, status, meter, firmware, log or sign_certificate, got %q", p.Message), nil
 	}
 	if words.plain == "" {
 		return j.triggerExtended(words.extended)
 	}
 	var answer ocpp16.TriggerMessageResponse
-	err := j.call(&ocpp16.TriggerMessageRequest{RequestedMessage: words.plain, ConnectorID: j.atOptional()}, &answer)
-	if err != nil && !lacking(err) {
+	err := j.Call(&ocpp16.TriggerMessageRequest{RequestedMessage: words.plain, ConnectorID: j.atOptional()}, &answer)
+	if err != nil && !job.Lacking(err) {
 		return site.Outcome{}, err
 	}
-	if err == nil && verdictOf(string(answer.Status)) != notSupported {
-		return judge(string(answer.Status), event.StateAccepted), nil
+	if err == nil && job.VerdictOf(string(answer.Status)) != job.NotSupported {
+		return job.Judge(string(answer.Status), event.StateAccepted), nil
 	}
 	// A charge point with the security extension may know it by the other message.
 	return j.triggerExtended(words.extended)
 }
 
-func (j *job) triggerExtended(word ocpp16.ExtendedMessageTrigger) (site.Outcome, error) {
+func (j *errand) triggerExtended(word ocpp16.ExtendedMessageTrigger) (site.Outcome, error) {
 	var answer ocpp16.ExtendedTriggerMessageResponse
-	err := j.call(&ocpp16.ExtendedTriggerMessageRequest{RequestedMessage: word, ConnectorID: j.atOptional()}, &answer)
+	err := j.Call(&ocpp16.ExtendedTriggerMessageRequest{RequestedMessage: word, ConnectorID: j.atOptional()}, &answer)
 	if err != nil {
 		return site.Outcome{}, err
 	}
-	return judge(string(answer.Status), event.StateAccepted), nil
+	return job.Judge(string(answer.Status), event.StateAccepted), nil
 }
 
 // Refresh implements site.Device: it asks for a boot, if none came over this
@@ -57,7 +58,7 @@ func (j *job) triggerExtended(word ocpp16.ExtendedMessageTrigger) (site.Outcome,
 // many answer for connector 0 or for the first one only. Charge points that
 // cannot be asked are left alone.
 func (p *peer) Refresh(silent []event.Address) {
-	j := &job{peer: p, delivered: true}
+	j := &errand{peer: p, Job: job.Own(p.c, version)}
 	var asks []ocpp16.TriggerMessageRequest
 	if !p.booted {
 		asks = append(asks, ocpp16.TriggerMessageRequest{RequestedMessage: ocpp16.MessageTriggerBootNotification})
@@ -77,12 +78,12 @@ func (p *peer) Refresh(silent []event.Address) {
 			answer, err := j.askFor(&asks[i])
 			if err != nil {
 				p.c.Log().Info("charge point cannot be asked for its state", "message", word, "err", err)
-				if i > 0 || !lacking(err) { // it may know the other message
+				if i > 0 || !job.Lacking(err) { // it may know the other message
 					return
 				}
 				continue
 			}
-			if verdictOf(answer) != accepted {
+			if job.VerdictOf(answer) != job.Accepted {
 				p.c.Log().Info("charge point does not tell its state anew", "message", word, "answer", strconv.Quote(answer))
 			}
 		}
@@ -91,14 +92,14 @@ func (p *peer) Refresh(silent []event.Address) {
 
 // askFor asks for a message, by the request of the security extension where the
 // charge point does not have the plain one, and returns its status word.
-func (j *job) askFor(ask *ocpp16.TriggerMessageRequest) (string, error) {
+func (j *errand) askFor(ask *ocpp16.TriggerMessageRequest) (string, error) {
 	var answer ocpp16.TriggerMessageResponse
-	err := j.call(ask, &answer)
-	if err == nil && verdictOf(string(answer.Status)) != notSupported || err != nil && !lacking(err) {
+	err := j.Call(ask, &answer)
+	if err == nil && job.VerdictOf(string(answer.Status)) != job.NotSupported || err != nil && !job.Lacking(err) {
 		return string(answer.Status), err
 	}
 	var extended ocpp16.ExtendedTriggerMessageResponse
-	err = j.call(&ocpp16.ExtendedTriggerMessageRequest{
+	err = j.Call(&ocpp16.ExtendedTriggerMessageRequest{
 		RequestedMessage: ocpp16.ExtendedMessageTrigger(ask.RequestedMessage), ConnectorID: ask.ConnectorID,
 	}, &extended)
 	return string(extended.Status), err

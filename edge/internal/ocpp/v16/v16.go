@@ -9,9 +9,8 @@
 package v16
 
 import (
-	"sync"
-
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 	"github.com/chargeyard/chargeyard/shared/ocppj"
@@ -20,12 +19,11 @@ import (
 // Dialect is OCPP 1.6. It remembers, as long as the process lives, what the
 // models of charge points have shown they can do.
 type Dialect struct {
-	mu     sync.Mutex
-	models map[string]*model // by vendor, model and firmware; guarded by mu
+	models job.Models // by vendor, model and firmware
 }
 
 // New returns the dialect.
-func New() *Dialect { return &Dialect{models: map[string]*model{}} }
+func New() *Dialect { return &Dialect{} }
 
 // Protocol returns the subprotocol of OCPP 1.6.
 func (*Dialect) Protocol() string { return ocppj.V16 }
@@ -42,69 +40,8 @@ func (*Dialect) Actions() []string {
 // Converse returns the dialect's side of a conversation.
 func (d *Dialect) Converse(c *ocpp.Conversation) ocpp.Peer {
 	p := &peer{dialect: d, c: c, st: c.Station(), accepted: true, connectors: c.Config().Connectors}
-	p.model.Store(d.model("station " + string(c.Identity())))
+	p.model.Store(d.models.Of("station " + string(c.Identity())))
 	return p
-}
-
-// maxModels bounds the memory of models: beyond it, it begins anew.
-const maxModels = 1000
-
-// model returns what is known of the model called key.
-func (d *Dialect) model(key string) *model {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	m := d.models[key]
-	if m == nil {
-		if len(d.models) >= maxModels {
-			clear(d.models)
-		}
-		m = &model{}
-		d.models[key] = m
-	}
-	return m
-}
-
-// model is what one model of charge point has shown that it can do.
-type model struct {
-	mu      sync.Mutex // guards what follows
-	refused map[string]bool
-	numbers map[string]int
-}
-
-// can tells that the model has not yet shown that it lacks a feature.
-func (m *model) can(feature string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return !m.refused[feature]
-}
-
-// cannot remembers that the model lacks a feature.
-func (m *model) cannot(feature string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.refused == nil {
-		m.refused = map[string]bool{}
-	}
-	m.refused[feature] = true
-}
-
-// number returns a number that the model told, such as the most keys of a
-// request.
-func (m *model) number(name string) (n int, ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, ok = m.numbers[name]
-	return n, ok
-}
-
-// learn remembers a number.
-func (m *model) learn(name string, n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.numbers == nil {
-		m.numbers = map[string]int{}
-	}
-	m.numbers[name] = n
 }
 
 var _ site.Device = (*peer)(nil)
