@@ -254,8 +254,8 @@ func (b *bench) away() (float64, string, error) {
 	if err != nil {
 		return 0, "", errors.Join(err, s.stop())
 	}
-	for range 2 { // the first is the warm-up
-		ctx, cancel := context.WithTimeout(context.Background(), b.seconds)
+	for _, d := range []time.Duration{b.seconds, length} { // warm up, then as long as without the broker
+		ctx, cancel := context.WithTimeout(context.Background(), d)
 		f.quantile(0.99)
 		err = f.charge(ctx, all)
 		cancel()
