@@ -45,7 +45,7 @@ var events = []event.Draft{
 	{Address: whole, Data: &event.StationDisconnected{Code: 1006, Reason: "connection lost", DurationS: 86_400, OpenSessions: 1}},
 	{Address: whole, Data: &event.StationBooted{Protocol: "ocpp1.6", Vendor: "Example", Model: "Wall 22", Serial: "EX-0007", Firmware: "4.2.1", Registration: "accepted"}},
 	{Address: place, Data: &event.StationStatus{Status: event.StatusFaulted, ErrorCode: "ground", VendorErrorCode: "E-17", Info: "residual current"}},
-	{Address: whole, Data: &event.StationConfiguration{Variables: []event.Variable{{Component: "Ocpp16", Variable: "HeartbeatInterval", Value: "300"}}, Command: order}},
+	{Address: whole, Data: &event.StationConfiguration{Variables: []event.Variable{{Component: "OCPPCommCtrlr", Variable: "HeartbeatInterval", Value: "300", Mutability: "read_write", DataType: "integer", Unit: "s"}}, Command: order, Report: 31, Part: 2, More: true}},
 	{Address: whole, Data: &event.StationFirmware{Status: "installed", Command: order}},
 	{Address: whole, Data: &event.StationLog{Status: "uploaded", File: "CP-7-diagnostics.zip", Command: order}},
 	{Address: whole, Data: &event.StationSecurity{Event: "InvalidCentralSystemCertificate", Info: "unknown issuer"}},
@@ -86,16 +86,17 @@ var commands = map[event.CommandType]any{
 	event.CommandDeleteCertificate:  event.DeleteCertificateParams{Hash: event.CertificateHash{Algorithm: "SHA256", IssuerNameHash: "9f86d081…", IssuerKeyHash: "60303ae2…", Serial: "1a2b"}},
 	event.CommandListCertificates:   event.ListCertificatesParams{Kind: "csms_root"},
 	event.CommandSignCertificate:    event.SignCertificateParams{},
-	event.CommandShowMessage:        event.ShowMessageParams{Text: "Ready at 06:30"},
+	event.CommandShowMessage:        event.ShowMessageParams{Text: "Ready at 06:30", ID: 4, End: at.Add(time.Hour), Language: "en"},
 	event.CommandSendData:           event.SendDataParams{Vendor: "com.example", Message: "led", Data: "green"},
 	event.CommandCall:               event.CallParams{Protocol: "ocpp1.6", Action: "ClearCache", Payload: json.RawMessage(`{}`)},
 	event.CommandRestart:            event.RestartParams{},
+	event.CommandRecord:             event.RecordParams{Station: "CP-7", From: at.Add(-10 * time.Minute), To: at, URL: "https://manager.example/files/77e0"},
 }
 
 // paramless lists the commands whose parameters are not part of version 1 yet:
 // a gateway answers them with unsupported.
 var paramless = map[event.CommandType]bool{
-	event.CommandUpdate: true, event.CommandRecord: true, event.CommandScan: true, event.CommandBundle: true,
+	event.CommandUpdate: true, event.CommandScan: true, event.CommandBundle: true,
 }
 
 type message struct {

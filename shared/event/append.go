@@ -94,6 +94,7 @@ func (s *SessionStarted) AppendJSON(b []byte) []byte {
 		o.Append("authorization", s.Authorization.AppendJSON)
 	}
 	o.IntAt("meter_wh", s.MeterWh)
+	o.TextIf("charging_state", s.ChargingState)
 	o.TextIf("trigger", s.Trigger)
 	o.IntIf("reservation", int64(s.Reservation))
 	o.TextIf("command", string(s.Command))
@@ -109,11 +110,17 @@ func (s *SessionUpdated) AppendJSON(b []byte) []byte {
 	o.Text("transaction", s.Transaction)
 	o.TextIf("charging_state", s.ChargingState)
 	o.tokenAt(s.Token)
+	if s.Authorization != nil {
+		o.Append("authorization", s.Authorization.AppendJSON)
+	}
 	o.IntAt("meter_wh", s.MeterWh)
 	o.TextIf("trigger", s.Trigger)
 	if s.Reading != nil {
 		o.Append("reading", s.Reading.AppendJSON)
 	}
+	o.IntIf("phases_used", int64(s.PhasesUsed))
+	o.IntIf("cable_a", int64(s.CableA))
+	o.TextIf("command", string(s.Command))
 	o.TextIf("device_time", s.DeviceTime)
 	o.flagsIf(s.Flags)
 	return o.Close()

@@ -136,14 +136,16 @@ type UnlockParams struct {
 	Connector int `json:"connector,omitempty"` // of the EVSE; 0 means 1
 }
 
-// ResetParams: restart the station.
+// ResetParams: restart the station, or the EVSE that the command names.
 type ResetParams struct {
-	Kind string `json:"kind"` // soft or hard
+	Kind string `json:"kind"` // soft: once nothing is charging, where the device can wait; hard: at once; resume: at once, and sessions go on afterwards
 }
 
-// SetAvailabilityParams: take the station or an EVSE in or out of service.
+// SetAvailabilityParams: take the station, an EVSE or one of its connectors in or
+// out of service.
 type SetAvailabilityParams struct {
 	Available bool `json:"available"`
+	Connector int  `json:"connector,omitempty"` // of the EVSE; 0 means all of it
 }
 
 // SetLimitParams: hold the EVSE, or the station, below a limit until Until. One
@@ -163,7 +165,8 @@ type GetLimitParams struct {
 	Unit      string `json:"unit,omitempty"`       // A or W; absent: the device's choice
 }
 
-// GetConfigurationParams: read variables; none named means all.
+// GetConfigurationParams: read variables; none named means all, which succeeds
+// once the whole inventory has come.
 type GetConfigurationParams struct {
 	Variables []Variable `json:"variables,omitempty"`
 }
@@ -173,10 +176,9 @@ type SetConfigurationParams struct {
 	Variables []Variable `json:"variables"`
 }
 
-// TriggerParams: ask the station for a message now: boot, heartbeat, status,
-// meter, firmware, log, sign_certificate.
+// TriggerParams: ask the station for a message now.
 type TriggerParams struct {
-	Message string `json:"message"`
+	Message string `json:"message"` // boot, heartbeat, status, meter, transaction, firmware, publish_firmware, log, sign_certificate, sign_v2g_certificate, sign_v2g20_certificate, sign_combined_certificate, or custom:<the device's own word>
 }
 
 // ReserveParams: keep the EVSE for Token until Until.
@@ -235,8 +237,8 @@ type SendLocalListParams struct {
 
 // InstallCertificateParams: give the station a root certificate.
 type InstallCertificateParams struct {
-	Kind        string `json:"kind"` // csms_root or manufacturer_root
-	Certificate string `json:"certificate"`
+	Kind        string `json:"kind"`        // csms_root, manufacturer_root, mo_root, v2g_root or oem_root
+	Certificate string `json:"certificate"` // PEM
 }
 
 // CertificateHash names an installed certificate.
@@ -254,18 +256,28 @@ type DeleteCertificateParams struct {
 
 // ListCertificatesParams: ask which certificates are installed.
 type ListCertificatesParams struct {
-	Kind string `json:"kind"` // csms_root or manufacturer_root
+	Kind string `json:"kind,omitempty"` // csms_root, manufacturer_root, mo_root, v2g_root, oem_root or v2g_chain; absent: all
 }
 
 // SignCertificateParams: hand the station a signed chain for its own key or,
 // without one, ask it for a signing request.
 type SignCertificateParams struct {
 	Chain string `json:"chain,omitempty"` // PEM
+	Kind  string `json:"kind,omitempty"`  // station, v2g or v2g20; absent: station
 }
 
-// ShowMessageParams: show a text to the driver.
+// ShowMessageParams: show a text to the driver. A message with an id that is
+// there already replaces it; without Text the message with that id is taken away.
 type ShowMessageParams struct {
-	Text string `json:"text"`
+	Text     string    `json:"text"`
+	ID       int       `json:"id,omitempty"`       // 0: the gateway chooses one and tells it in the result
+	Priority string    `json:"priority,omitempty"` // normal, in_front or always_front; absent: normal
+	State    string    `json:"state,omitempty"`    // charging, faulted, idle, unavailable, …: show it only then
+	Start    time.Time `json:"start,omitzero"`
+	End      time.Time `json:"end,omitzero"`
+	Session  SessionID `json:"session,omitempty"`  // show it for as long as this one runs
+	Format   string    `json:"format,omitempty"`   // utf8, ascii, html, uri or qrcode; absent: utf8
+	Language string    `json:"language,omitempty"` // RFC 5646
 }
 
 // SendDataParams: a vendor's own message.
@@ -281,6 +293,15 @@ type CallParams struct {
 	Protocol string          `json:"protocol"`
 	Action   string          `json:"action"`
 	Payload  json.RawMessage `json:"payload"`
+}
+
+// RecordParams: upload the frames that the flight recorder holds of a station,
+// as lines of JSON, to a one-time URL. The result has frames, bytes and sha256.
+type RecordParams struct {
+	Station StationID `json:"station"`
+	From    time.Time `json:"from,omitzero"`
+	To      time.Time `json:"to,omitzero"`
+	URL     string    `json:"url"`
 }
 
 // RestartParams: restart the gateway's process.

@@ -181,6 +181,11 @@ type Variable struct {
 	Attribute string `json:"attribute,omitempty"` // absent means Actual
 	Value     string `json:"value"`
 	ReadOnly  bool   `json:"read_only,omitempty"`
+
+	Mutability string   `json:"mutability,omitempty"` // read_only, write_only or read_write, where the device told it
+	DataType   string   `json:"data_type,omitempty"`  // string, decimal, integer, date_time, boolean, option_list, sequence_list, member_list
+	Unit       string   `json:"unit,omitempty"`
+	Values     []string `json:"values,omitempty"` // the words that it may take
 }
 
 // StationConfiguration reports variables of a station.
@@ -188,14 +193,21 @@ type StationConfiguration struct {
 	Variables []Variable `json:"variables"`
 	Unknown   []string   `json:"unknown,omitempty"` // asked for and not known to the station
 	Command   CommandID  `json:"command,omitempty"`
+	Report    int        `json:"report,omitempty"`   // the number of the report of which this is a part; absent: it stands alone
+	Part      int        `json:"part,omitempty"`     // of the report, from 1
+	More      bool       `json:"more,omitempty"`     // further parts of the report follow
+	Complete  bool       `json:"complete,omitempty"` // the report with all its parts is the whole inventory: what is not in it is gone
 }
 
 // StationFirmware is the progress of a firmware update.
 type StationFirmware struct {
-	Status  string    `json:"status"` // snake_case of the OCPP word: downloading, installed, installation_failed, …
-	Request int       `json:"request,omitempty"`
-	Command CommandID `json:"command,omitempty"`
-	Count   int       `json:"count,omitempty"`
+	Status    string    `json:"status"` // snake_case of the OCPP word: downloading, installed, installation_failed, …
+	Request   int       `json:"request,omitempty"`
+	Publish   bool      `json:"publish,omitempty"`   // not of its own: firmware that a local controller hands to other stations
+	Locations []string  `json:"locations,omitempty"` // where published firmware lies
+	Info      string    `json:"info,omitempty"`
+	Command   CommandID `json:"command,omitempty"`
+	Count     int       `json:"count,omitempty"`
 }
 
 // StationLog is the progress of a log upload.
@@ -217,8 +229,8 @@ type StationSecurity struct {
 
 // Token is what a driver shows: a card, a code, a contract.
 type Token struct {
-	Type  string `json:"type"`  // rfid, emaid, mac, local, central, …; "unspecified" where the protocol does not say
-	Value string `json:"value"` // as the device wrote it; compared without regard to case
+	Type  string `json:"type"`  // rfid, emaid, mac, local, central, key_code, …; "none" where nobody has to show one; "unspecified" where the protocol does not say
+	Value string `json:"value"` // as the device wrote it; compared without regard to case; empty for none
 }
 
 // Flag marks what is unusual about a session.
@@ -241,7 +253,7 @@ const (
 // Authorization is a decision about a token.
 type Authorization struct {
 	Decision string `json:"decision"` // accepted, blocked, expired, invalid, concurrent
-	By       string `json:"by"`       // cloud, cache, local_list, offline_policy, reservation, command
+	By       string `json:"by"`       // cloud, cache, local_list, offline_policy, reservation, command; station: it asks nobody to show a token
 	Reason   string `json:"reason,omitempty"`
 }
 
@@ -253,7 +265,8 @@ type SessionStarted struct {
 	Token         *Token         `json:"token,omitempty"`
 	Authorization *Authorization `json:"authorization,omitempty"`
 	MeterWh       *int64         `json:"meter_wh,omitempty"`
-	Trigger       string         `json:"trigger,omitempty"` // authorized, remote_start, …
+	ChargingState string         `json:"charging_state,omitempty"` // as in session.updated
+	Trigger       string         `json:"trigger,omitempty"`        // authorized, remote_start, …
 	Reservation   int            `json:"reservation,omitempty"`
 	Command       CommandID      `json:"command,omitempty"` // the start command that caused it
 	DeviceTime    string         `json:"device_time,omitempty"`
@@ -262,15 +275,19 @@ type SessionStarted struct {
 
 // SessionUpdated tells what changed in a running session.
 type SessionUpdated struct {
-	Session       SessionID `json:"session"`
-	Transaction   string    `json:"transaction"`
-	ChargingState string    `json:"charging_state,omitempty"` // charging, suspended_ev, suspended_evse, ev_connected, idle
-	Token         *Token    `json:"token,omitempty"`
-	MeterWh       *int64    `json:"meter_wh,omitempty"` // register of a quarter of an hour, or at an interruption
-	Trigger       string    `json:"trigger,omitempty"`
-	Reading       *Sample   `json:"reading,omitempty"` // a reading that may not wait: signed, begin, interruption
-	DeviceTime    string    `json:"device_time,omitempty"`
-	Flags         []Flag    `json:"flags,omitempty"`
+	Session       SessionID      `json:"session"`
+	Transaction   string         `json:"transaction"`
+	ChargingState string         `json:"charging_state,omitempty"` // charging, suspended_ev, suspended_evse, ev_connected, idle
+	Token         *Token         `json:"token,omitempty"`          // of the session, which began without one
+	Authorization *Authorization `json:"authorization,omitempty"`  // of that token
+	MeterWh       *int64         `json:"meter_wh,omitempty"`       // register of a quarter of an hour, or at an interruption
+	Trigger       string         `json:"trigger,omitempty"`
+	Reading       *Sample        `json:"reading,omitempty"` // a reading that may not wait: signed, begin, interruption
+	PhasesUsed    int            `json:"phases_used,omitempty"`
+	CableA        int            `json:"cable_a,omitempty"` // what the cable bears
+	Command       CommandID      `json:"command,omitempty"` // the start command that this session obeys after all
+	DeviceTime    string         `json:"device_time,omitempty"`
+	Flags         []Flag         `json:"flags,omitempty"`
 }
 
 // SessionEnded closes a charging session. A second one for the same session
@@ -382,6 +399,7 @@ type ProfileUpdated struct {
 	LimitA  *float64   `json:"limit_a,omitempty"`
 	LimitW  *float64   `json:"limit_w,omitempty"`
 	Until   *time.Time `json:"until,omitempty"`
+	Source  string     `json:"source,omitempty"` // whose limit it is where it is not ours: ems, so, cso, other
 	Command CommandID  `json:"command,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
 }

@@ -157,29 +157,36 @@ func (o Order) MarshalJSON() ([]byte, error) {
 	return json.Marshal(o.Command)
 }
 
+// QuestionToken asks for a token that the gateway does not know. Every other
+// question carries a Payload and is answered with one, or with error
+// "unsupported".
+const QuestionToken = "token"
+
 // Ask is a question that a charger waits for.
 type Ask struct {
 	ID       string          `json:"id"`
 	Deadline time.Time       `json:"deadline"` // by the asker's clock; WaitMS is the same without a clock
 	WaitMS   int64           `json:"wait_ms"`
-	Question string          `json:"question"` // "token"
+	Question string          `json:"question"` // token, sign_certificate, iso15118_certificate, certificate_status, certificate_chain_status, vat_number, dynamic_schedule, ev_charging_needs, data
 	Station  event.StationID `json:"station,omitempty"`
 	EVSE     int             `json:"evse,omitempty"`
 	Token    *event.Token    `json:"token,omitempty"`
+	Payload  json.RawMessage `json:"payload,omitempty"` // of any question but token
 }
 
 // Answer answers an Ask.
 type Answer struct {
-	ID    string      `json:"id"`
-	Error string      `json:"error,omitempty"`
-	Token *TokenEntry `json:"token,omitempty"`
+	ID      string          `json:"id"`
+	Error   string          `json:"error,omitempty"` // unsupported: this manager answers no such question
+	Token   *TokenEntry     `json:"token,omitempty"`
+	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
 // TokenEntry is what a manager knows of a token: an answer to a question, or a
 // row of a desired tokens section.
 type TokenEntry struct {
 	event.Token
-	Status  string     `json:"status"` // accepted, blocked, expired, invalid
+	Status  string     `json:"status"` // accepted, blocked, expired, invalid, concurrent
 	Parent  string     `json:"parent,omitempty"`
 	Expires *time.Time `json:"expires,omitempty"`
 	// CacheS is how long an answer may be remembered, in seconds.
@@ -284,8 +291,11 @@ type Stations struct {
 // AdmittedStation may connect. PasswordHash is in the form that
 // chargeyard-edge hash prints; without one the station needs no password.
 type AdmittedStation struct {
-	Identity     event.StationID `json:"identity"`
-	PasswordHash string          `json:"password_hash,omitempty"`
+	Identity       event.StationID `json:"identity"`
+	PasswordHash   string          `json:"password_hash,omitempty"`
+	PasswordHashes []string        `json:"password_hashes,omitempty"`  // further ones, while a password is being changed
+	Profile        int             `json:"security_profile,omitempty"` // the least with which it may connect, 0 to 3
+	Registration   string          `json:"registration,omitempty"`     // pending or rejected: it may connect and not charge; absent: accepted
 }
 
 // SitePlan is the content of the site section: what holds when no command does.
