@@ -116,22 +116,6 @@ func TestSampleTimes(t *testing.T) {
 	}
 }
 
-func TestNumber(t *testing.T) {
-	tests := []struct {
-		text string
-		want float64
-		ok   bool
-	}{
-		{"0", 0, true}, {"12.5", 12.5, true}, {"-0.1", -0.1, true}, {"123456789012345", 123456789012345, true}, {"12345678901234567", 12345678901234567, true},
-		{"0.1", 0.1, true}, {"1e3", 1000, true}, {"+5", 5, true}, {"5.", 5, true}, {"", 0, false}, {"-", 0, false}, {".", 0, false}, {"abc", 0, false}, {"1e999", 0, false},
-	}
-	for _, tt := range tests {
-		if got, _, ok := number(tt.text); got != tt.want || ok != tt.ok {
-			t.Errorf("%q: got %v, %v; want %v, %v", tt.text, got, ok, tt.want, tt.ok)
-		}
-	}
-}
-
 func BenchmarkSamplesOf(b *testing.B) {
 	var m ocpp16.MeterValuesRequest
 	payload := []byte(`{"connectorId":1,"transactionId":7,"meterValue":[{"timestamp":"2026-11-22T06:01:02Z","sampledValue":[` +
