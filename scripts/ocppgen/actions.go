@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The tables of actions. Each line: feature profile or functional block, who
-// sends it (station, server, both), actions.
+// The tables of actions. Each line: feature profile, or functional block after
+// its letter; who sends it (station, server, both); actions.
 //
 //go:embed actions-*.txt
 var tables embed.FS
@@ -16,7 +16,7 @@ var tables embed.FS
 // info is what the schemas do not tell about an action.
 type info struct {
 	name    string
-	profile string
+	profile string // Core, or A.Security
 	sender  string // station, server or both
 }
 

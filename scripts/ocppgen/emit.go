@@ -49,7 +49,7 @@ func generate(m *model, pkg string) (map[string][]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(m.shared)) {
 		s := m.shared[name]
 		w.line("// %s is a part of %s.", name, enumerateNames(s.used))
-		emitStruct(w, s, m.shared, false)
+		m.emitStruct(w, s, false)
 	}
 	if err := add("structures.go", w); err != nil {
 		return nil, err
@@ -111,21 +111,21 @@ func (m *model) emitActions(w *writer) {
 		w.line("\tAction%s = %q", name, name)
 	}
 	w.line(")\n")
-	w.line("// The feature profiles or functional blocks that the actions belong to.")
-	w.line("const (")
-	var profiles []string
-	for _, a := range m.actions {
-		profiles = appendNew(profiles, a.profile)
-	}
-	for _, p := range profiles {
-		w.line("\tProfile%s Profile = %q", p, p)
-	}
-	w.line(")\n")
+	m.emitGroups(w)
 	w.line("// Actions lists every action of OCPP %s.", m.version)
 	w.line("var Actions = []ActionInfo{")
 	senders := map[string]string{"station": "FromStation", "server": "FromServer", "both": "FromStation | FromServer"}
+	sends := slices.ContainsFunc(m.actions, m.isSend)
 	for _, a := range m.actions {
-		w.line("\t{Action%s, Profile%s, %s},", a.name, a.profile, senders[a.sender])
+		group := "Profile" + a.profile
+		if letter, block, ok := strings.Cut(a.profile, "."); ok && letter != "" {
+			group = "Block" + block
+		}
+		row := fmt.Sprintf("Action%s, %s, %s", a.name, group, senders[a.sender])
+		if sends {
+			row += fmt.Sprintf(", %v", m.isSend(a))
+		}
+		w.line("\t{%s},", row)
 	}
 	w.line("}\n")
 	for _, what := range []string{"Request", "Response"} {
@@ -140,6 +140,38 @@ func (m *model) emitActions(w *writer) {
 		}
 		w.line("\tdefault:\n\t\treturn nil, false\n\t}\n}\n")
 	}
+}
+
+// isSend tells whether an action comes in a SEND: it has no response.
+func (m *model) isSend(a info) bool { return m.roots[a.name+"Response"] == nil }
+
+// emitGroups writes what the actions belong to: the feature profiles of 1.6 or,
+// with a letter in the table of actions, the functional blocks of 2.x.
+func (m *model) emitGroups(w *writer) {
+	var groups []string
+	for _, a := range m.actions {
+		groups = appendNew(groups, a.profile)
+	}
+	slices.SortStableFunc(groups, func(a, b string) int { // blocks by their letters, profiles as they stand
+		if a[1] != '.' || b[1] != '.' {
+			return 0
+		}
+		return strings.Compare(a, b)
+	})
+	if groups[0][1] == '.' {
+		w.line("// The functional blocks that the actions belong to.")
+	} else {
+		w.line("// The feature profiles that the actions belong to.")
+	}
+	w.line("const (")
+	for _, group := range groups {
+		if letter, block, ok := strings.Cut(group, "."); ok {
+			w.line("\tBlock%s Block = %q", block, letter)
+		} else {
+			w.line("\tProfile%s Profile = %q", group, group)
+		}
+	}
+	w.line(")\n")
 }
 
 func emitEnum(w *writer, e *enumeration) {
@@ -174,7 +206,7 @@ func (m *model) emitMessage(w *writer, msg message, a info) {
 	} else {
 		w.line("// %s is the answer to %sRequest, sent by %s.", msg.name, msg.action, answers[a.sender])
 	}
-	emitStruct(w, s, m.shared, true)
+	m.emitStruct(w, s, true)
 	w.line("// Action returns %q.", msg.action)
 	w.line("func (*%s) Action() string { return Action%s }\n", msg.name, msg.action)
 	response := msg.action + "Response"
@@ -207,7 +239,7 @@ func (m *model) emitMessage(w *writer, msg message, a info) {
 
 // emitStruct writes a type and what all types can do; the first line of its
 // comment stands already.
-func emitStruct(w *writer, s *structure, shared map[string]*structure, message bool) {
+func (m *model) emitStruct(w *writer, s *structure, message bool) {
 	w.line("type %s struct {", s.name)
 	for _, f := range s.fields {
 		comment := bounds(f)
@@ -237,9 +269,12 @@ func emitStruct(w *writer, s *structure, shared map[string]*structure, message b
 	}
 	w.line("var %sFields = []string{%s}\n", lower(s.name), strings.Join(quoted, ", "))
 	emitReset(w, s)
-	emitDecode(w, s, shared, required)
-	emitAppend(w, s, message)
-	if !message || checks(s, shared) {
+	emitDecode(w, s, m.shared, required)
+	emitAppend(w, s)
+	if m.version == "1.6" { // two more methods for each type are a lot of code in 2.x
+		emitEncodingJSON(w, s, message)
+	}
+	if !message || checks(s, m.shared) {
 		emitCheck(w, s)
 	}
 }

@@ -130,9 +130,8 @@ func read(f field) string {
 	}
 }
 
-// emitAppend writes the writing of a type, and the two methods of
-// encoding/json.
-func emitAppend(w *writer, s *structure, message bool) {
+// emitAppend writes the writing of a type.
+func emitAppend(w *writer, s *structure) {
 	w.line("// AppendJSON appends the object as the schema wants it: without Extra, and")
 	w.line("// without optional fields that are empty.")
 	w.line("func (v *%s) AppendJSON(b []byte) []byte {", s.name)
@@ -148,6 +147,10 @@ func emitAppend(w *writer, s *structure, message bool) {
 		}
 		w.line("\treturn lenient.CloseObject(b, start)\n}\n")
 	}
+}
+
+// emitEncodingJSON writes the two methods of encoding/json.
+func emitEncodingJSON(w *writer, s *structure, message bool) {
 	w.line("// MarshalJSON is AppendJSON for encoding/json.")
 	w.line("func (v %s) MarshalJSON() ([]byte, error) { return v.AppendJSON(nil), nil }\n", s.name)
 	w.line("// UnmarshalJSON reads leniently, for encoding/json; deviations are lost.")

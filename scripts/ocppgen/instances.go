@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,17 +31,25 @@ type variant struct {
 }
 
 // instances returns a line of JSON for each instance, in the order of the
-// messages.
+// messages, compressed. Definitions that several messages share are the same
+// Go type: each is varied in every respect where it is met first, and in short
+// where it is met again.
 func (m *model) instances() ([]byte, error) {
 	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
+	packed, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	encoder := json.NewEncoder(packed)
 	encoder.SetEscapeHTML(false)
+	met := map[string]bool{}
 	for _, msg := range m.messages {
 		validator, err := compile(msg.file)
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range variants(msg.schema, msg.schema, "") {
+		vary := varier{root: msg.schema, met: met}
+		for _, v := range vary.variants(msg.schema, "") {
 			value, err := plain(v.value)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", msg.name, v.name, err)
@@ -55,6 +64,9 @@ func (m *model) instances() ([]byte, error) {
 				return nil, fmt.Errorf("%s, %s: %w", msg.name, v.name, err)
 			}
 		}
+	}
+	if err := packed.Close(); err != nil {
+		return nil, err
 	}
 	return out.Bytes(), nil
 }
@@ -86,12 +98,30 @@ func plain(value any) (any, error) {
 	return jsonschema.UnmarshalJSON(bytes.NewReader(data))
 }
 
+// varier makes the variants of one message.
+type varier struct {
+	root *node           // has the definitions
+	met  map[string]bool // the definitions that have been varied in full, in any message
+}
+
+// resolve returns the schema that n refers to, and whether it is a definition
+// that has been met before.
+func (y varier) resolve(n *node) (resolved *node, again bool) {
+	definition, ok := strings.CutPrefix(n.Ref, "#/definitions/")
+	if !ok {
+		return n, false
+	}
+	resolved = y.root.Definitions[definition]
+	key := definition + "\n" + resolved.text // two messages may mean different things by one name
+	again = y.met[key]
+	y.met[key] = true
+	return resolved, again
+}
+
 // variants returns values for a place with schema n, the first of them valid
 // and as small as can be, each other one different in one respect.
-func variants(n, root *node, path string) []variant {
-	if n.Ref != "" {
-		n = root.Definitions[strings.TrimPrefix(n.Ref, "#/definitions/")]
-	}
+func (y varier) variants(n *node, path string) []variant {
+	n, again := y.resolve(n)
 	at := func(what string) string { return strings.TrimPrefix(path+" "+what, " ") }
 	bad := func(values ...any) []variant {
 		list := make([]variant, 0, len(values))
@@ -106,11 +136,14 @@ func variants(n, root *node, path string) []variant {
 	}
 	switch {
 	case n.Type == "object":
-		return objectVariants(n, root, path, at)
+		return y.objectVariants(n, path, again, at)
 	case n.Type == "array":
-		return arrayVariants(n, root, path, at)
+		return y.arrayVariants(n, path, at)
 	case len(n.Enum) > 0:
 		list := []variant{{value: n.Enum[0]}}
+		if again {
+			return append(list, bad("NoSuchWord")...)
+		}
 		for _, word := range n.Enum[1:] {
 			list = append(list, variant{name: at("is " + word), value: word})
 		}
@@ -118,13 +151,12 @@ func variants(n, root *node, path string) []variant {
 	case n.Type == "string":
 		return textVariants(n, at, bad)
 	case n.Type == "integer":
-		list := []variant{{value: 1}, {name: at("is 0"), value: 0}, {name: at("is negative"), value: -7}, {name: at("is large"), value: 2147483647}}
-		if n.Minimum != nil && *n.Minimum > 1 {
-			list[0].value = *n.Minimum
-		}
+		list := []variant{{value: within(n, 1)}, {name: at("is 0"), value: 0}, {name: at("is negative"), value: -7}, {name: at("is large"), value: 2147483647}}
+		list = append(list, edges(n, at, 1)...)
 		return append(list, bad("1", "one", 1.5, true, nil, []any{}, map[string]any{})...)
 	case n.Type == "number":
-		list := []variant{{value: 16}, {name: at("is 21.4"), value: 21.4}, {name: at("is 0"), value: 0}, {name: at("is negative"), value: -0.1}}
+		list := []variant{{value: within(n, 16)}, {name: at("is 21.4"), value: 21.4}, {name: at("is 0"), value: 0}, {name: at("is negative"), value: -0.1}}
+		list = append(list, edges(n, at, 0.5)...)
 		list = append(list, variant{name: at("has two decimals"), value: 6.25, loose: n.MultipleOf != nil})
 		return append(list, bad("16.5", "a lot", false, nil, []any{}, map[string]any{})...)
 	case n.Type == "boolean":
@@ -132,6 +164,29 @@ func variants(n, root *node, path string) []variant {
 	default: // anything goes
 		return []variant{{value: "text"}, {name: at("is an object"), value: map[string]any{"a": []any{1, nil}}}, {name: at("is 1"), value: 1}}
 	}
+}
+
+// within returns the number nearest to v that the bounds of n allow.
+func within(n *node, v float64) float64 {
+	if n.Minimum != nil {
+		v = max(v, *n.Minimum)
+	}
+	if n.Maximum != nil {
+		v = min(v, *n.Maximum)
+	}
+	return v
+}
+
+// edges returns the numbers at the bounds of n, and step beyond them.
+func edges(n *node, at func(string) string, step float64) []variant {
+	var list []variant
+	if n.Minimum != nil {
+		list = append(list, variant{name: at("is at its minimum"), value: *n.Minimum}, variant{name: at("is below its minimum"), value: *n.Minimum - step})
+	}
+	if n.Maximum != nil {
+		list = append(list, variant{name: at("is at its maximum"), value: *n.Maximum}, variant{name: at("is above its maximum"), value: *n.Maximum + step})
+	}
+	return list
 }
 
 func textVariants(n *node, at func(string) string, bad func(...any) []variant) []variant {
@@ -167,15 +222,17 @@ func textVariants(n *node, at func(string) string, bad func(...any) []variant) [
 	return append(list, bad(4711, true, nil, []any{}, []any{"x"}, map[string]any{"a": 1})...)
 }
 
-func objectVariants(n, root *node, path string, at func(string) string) []variant {
+func (y varier) objectVariants(n *node, path string, again bool, at func(string) string) []variant {
 	base := map[string]any{}
 	full := map[string]any{}
 	children := make([][]variant, len(n.Properties))
 	for i, p := range n.Properties {
-		children[i] = variants(p.node, root, strings.TrimPrefix(path+"."+p.name, "."))
-		full[p.name] = fullest(p.node, root)
-		if slices.Contains(n.Required, p.name) {
-			base[p.name] = children[i][0].value
+		full[p.name] = y.fullest(p.node)
+		if required := slices.Contains(n.Required, p.name); required || !again {
+			children[i] = y.variants(p.node, strings.TrimPrefix(path+"."+p.name, "."))
+			if required {
+				base[p.name] = children[i][0].value
+			}
 		}
 	}
 	with := func(name string, value any) map[string]any {
@@ -193,8 +250,11 @@ func objectVariants(n, root *node, path string, at func(string) string) []varian
 			delete(object, p.name)
 			list = append(list, variant{name: at("without " + p.name), value: object})
 			children[i] = children[i][1:]
-		} else {
+		} else if !again {
 			children[i][0].name = at("with " + p.name)
+		}
+		if again {
+			continue
 		}
 		for _, v := range children[i] {
 			list = append(list, variant{v.name, with(p.name, v.value), v.loose})
@@ -205,21 +265,21 @@ func objectVariants(n, root *node, path string, at func(string) string) []varian
 		variant{name: at("is a list of it"), value: []any{base}},
 		variant{name: at("is a text"), value: "text"},
 		variant{name: at("is null"), value: nil})
-	if len(n.Properties) > 0 {
+	if len(n.Properties) > 0 && !again {
 		p := n.Properties[0]
 		object := maps.Clone(base)
 		delete(object, p.name)
-		object[strings.ToUpper(p.name)] = variants(p.node, root, "")[0].value
+		object[strings.ToUpper(p.name)] = y.variants(p.node, "")[0].value
 		list = append(list, variant{name: at("with a field in capitals"), value: object})
 	}
 	return list
 }
 
-func arrayVariants(n, root *node, path string, at func(string) string) []variant {
-	children := variants(n.Items, root, path+"[0]")
+func (y varier) arrayVariants(n *node, path string, at func(string) string) []variant {
+	children := y.variants(n.Items, path+"[0]")
 	one := children[0].value
 	list := []variant{
-		{value: []any{one}},
+		{value: slices.Repeat([]any{one}, max(n.MinItems, 1))},
 		{name: at("has two items"), value: []any{one, one}},
 		{name: at("is empty"), value: []any{}, loose: true},
 		{name: at("is an item without a list"), value: one},
@@ -238,20 +298,19 @@ func arrayVariants(n, root *node, path string, at func(string) string) []variant
 }
 
 // fullest returns a value with every optional field in it.
-func fullest(n, root *node) any {
-	if n.Ref != "" {
-		n = root.Definitions[strings.TrimPrefix(n.Ref, "#/definitions/")]
-	}
+func (y varier) fullest(n *node) any {
+	y.met = maps.Clone(y.met) // nothing is varied here
+	n, _ = y.resolve(n)
 	switch n.Type {
 	case "object":
 		object := map[string]any{}
 		for _, p := range n.Properties {
-			object[p.name] = fullest(p.node, root)
+			object[p.name] = y.fullest(p.node)
 		}
 		return object
 	case "array":
-		return []any{fullest(n.Items, root)}
+		return slices.Repeat([]any{y.fullest(n.Items)}, max(n.MinItems, 1))
 	default:
-		return variants(n, root, "")[0].value
+		return y.variants(n, "")[0].value
 	}
 }

@@ -8,9 +8,9 @@
 // Response, ActionInfo, Profile and the directions, as shared/ocpp16/ocpp16.go
 // does. Files of an earlier run that are no longer made are removed.
 //
-// Next to the types it writes testdata/instances.jsonl: valid and invalid
-// payloads of every message with the verdict of a JSON Schema validator, against
-// which the tests hold Decode and Validate.
+// Next to the types it writes testdata/instances.jsonl.gz: valid and invalid
+// payloads of every message, a line of JSON each, with the verdict of a JSON
+// Schema validator, against which the tests hold Decode and Validate.
 package main
 
 import (
@@ -51,7 +51,7 @@ func run(schemas, version, pkg, out string) error {
 	if err != nil {
 		return err
 	}
-	files[filepath.Join("testdata", "instances.jsonl")] = instances
+	files[filepath.Join("testdata", "instances.jsonl.gz")] = instances
 	return replace(out, files)
 }
 

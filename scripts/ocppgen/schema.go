@@ -27,6 +27,7 @@ type node struct {
 	Required    []string
 	Open        bool // an object that may have other properties
 	Definitions map[string]*node
+	text        string // of the schema itself
 }
 
 type property struct {
@@ -41,7 +42,7 @@ func (n *node) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return err
 	}
-	*n = node{MaxLength: -1, MinItems: -1, MaxItems: -1, Open: true}
+	*n = node{MaxLength: -1, MinItems: -1, MaxItems: -1, Open: true, text: string(data)}
 	for _, m := range members {
 		var err error
 		switch m.name {

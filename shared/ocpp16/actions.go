@@ -45,7 +45,7 @@ const (
 	ActionUpdateFirmware                   = "UpdateFirmware"
 )
 
-// The feature profiles or functional blocks that the actions belong to.
+// The feature profiles that the actions belong to.
 const (
 	ProfileCore                    Profile = "Core"
 	ProfileFirmwareManagement      Profile = "FirmwareManagement"

@@ -38,7 +38,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which uint8, payload []byte) {
 		name := names[int(which)%len(names)]
-		first := newMessage(t, name)
+		first := version.New(t, name)
 		deviations, err := first.Decode(payload)
 		if len(deviations) > lenient.MaxRecords {
 			t.Errorf("%d deviations", len(deviations))
@@ -57,7 +57,7 @@ func FuzzDecode(f *testing.F) {
 		if !json.Valid(written) {
 			t.Fatalf("%s %q was written as %q", name, payload, written)
 		}
-		second := newMessage(t, name)
+		second := version.New(t, name)
 		if _, err := second.Decode(written); err != nil {
 			t.Fatalf("%s %q was written as %q: %v", name, payload, written, err)
 		}

@@ -21,6 +21,8 @@
 // decimal that the standard allows.
 package ocpp16
 
+//go:generate go run ../../scripts/ocppgen -schemas $OCPP_SCHEMAS/1.6 -version 1.6 -package ocpp16 -out .
+
 import (
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"

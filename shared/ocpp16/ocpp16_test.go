@@ -99,7 +99,7 @@ func TestQuirks(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := newMessage(t, tt.message)
+			m := version.New(t, tt.message)
 			deviations, err := m.Decode([]byte(tt.payload))
 			if got := string(m.AppendJSON(nil)); got != tt.want {
 				t.Errorf("got %s\nwant %s", got, tt.want)

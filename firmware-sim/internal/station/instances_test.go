@@ -2,6 +2,7 @@ package station_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"os"
@@ -21,13 +22,17 @@ func TestEveryRequest(t *testing.T) {
 		Valid         bool
 		Payload       json.RawMessage
 	}
-	file, err := os.Open("../../../shared/ocpp16/testdata/instances.jsonl")
+	file, err := os.Open("../../../shared/ocpp16/testdata/instances.jsonl.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
+	unpacked, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var all []instance
-	lines := bufio.NewScanner(file)
+	lines := bufio.NewScanner(unpacked)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var i instance

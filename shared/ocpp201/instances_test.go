@@ -1,0 +1,28 @@
+package ocpp201_test
+
+import (
+	"testing"
+
+	"github.com/chargeyard/chargeyard/shared/internal/schematest"
+	"github.com/chargeyard/chargeyard/shared/ocpp201"
+)
+
+var version = schematest.Version{
+	Name: "2.0.1", Messages: 128,
+	NewRequest: func(action string) schematest.Message {
+		if m, ok := ocpp201.NewRequest(action); ok {
+			return m
+		}
+		return nil
+	},
+	NewResponse: func(action string) schematest.Message {
+		if m, ok := ocpp201.NewResponse(action); ok {
+			return m
+		}
+		return nil
+	},
+}
+
+func TestVerdicts(t *testing.T)    { version.Verdicts(t) }
+func TestDecodeAgain(t *testing.T) { version.DecodeAgain(t) }
+func TestSchemas(t *testing.T)     { version.Schemas(t) }
