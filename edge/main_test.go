@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -270,6 +271,10 @@ type away struct{}
 
 func (away) AskToken(context.Context, event.Address, event.Token) (site.TokenInfo, error) {
 	return site.TokenInfo{}, site.ErrManagerAway
+}
+
+func (away) Ask(context.Context, event.Address, site.Question) (json.RawMessage, error) {
+	return nil, site.ErrManagerAway
 }
 
 func TestNotify(t *testing.T) {

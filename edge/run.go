@@ -166,9 +166,17 @@ func siteConfig(cfg config.Config, self site.Device) site.Config {
 		Ask: cfg.Authorization.Ask, Cache: cfg.Authorization.Cache, RefreshAfter: cfg.OCPP.RefreshAfter, Self: self,
 	}
 	for _, s := range cfg.Stations {
-		c.Stations = append(c.Stations, site.Admission{Station: s.Identity, PasswordHash: s.PasswordHash})
+		c.Stations = append(c.Stations, site.Admission{Station: s.Identity, PasswordHashes: passwords(s.PasswordHash)})
 	}
 	return c
+}
+
+// passwords lists the password of a station, if it has one.
+func passwords(hash string) []string {
+	if hash == "" {
+		return nil
+	}
+	return []string{hash}
 }
 
 func serverConfig(cfg config.Config) ocpp.Config {

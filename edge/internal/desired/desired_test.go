@@ -110,7 +110,7 @@ func TestApply(t *testing.T) {
 		{name: "token without value", section: "tokens-00", content: `{"tokens":[{"type":"rfid","value":" ","status":"accepted"}]}`, refusal: "expected a value"},
 		{name: "token without status", section: "tokens-00", content: `{"tokens":[{"value":"a"}]}`, refusal: "expected a status"},
 		{name: "tokens of another shape", section: "tokens-00", content: `{"tokens":{"a":"b"}}`, refusal: "content: "},
-		{name: "stations", section: "stations", content: `{"stations":[{"identity":"CP 1","password_hash":"h"},{"identity":"CP2"}]}`, effect: `stations [{CP 1 h} {CP2 }]`},
+		{name: "stations", section: "stations", content: `{"stations":[{"identity":"CP 1","password_hash":"h"},{"identity":"CP2"}]}`, effect: `stations [{CP 1 [h] 0 } {CP2 [] 0 }]`},
 		{name: "station without identity", section: "stations", content: `{"stations":[{"password_hash":"h"}]}`, refusal: "expected an identity"},
 		{
 			name: "plan", section: "site", content: `{"fallback_a":{"CP1":6},"limit_a":{"CP1":16},"circuits":[{"name":"A","limit_a":63,"stations":["CP1"]}]}`,

@@ -3,6 +3,7 @@ package desired
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,21 @@ func stationsOf(content []byte) ([]site.Admission, error) {
 		if s.Identity == "" {
 			return nil, fmt.Errorf("station %d: expected an identity, got none", i)
 		}
-		stations[i] = site.Admission{Station: s.Identity, PasswordHash: s.PasswordHash}
+		a := site.Admission{Station: s.Identity, SecurityProfile: s.Profile, Registration: s.Registration}
+		for _, h := range append([]string{s.PasswordHash}, s.PasswordHashes...) {
+			if h != "" && !slices.Contains(a.PasswordHashes, h) {
+				a.PasswordHashes = append(a.PasswordHashes, h)
+			}
+		}
+		if s.Profile < 0 || s.Profile > 3 {
+			return nil, fmt.Errorf("station %d %q: expected a security_profile of 0 to 3, got %d", i, s.Identity, s.Profile)
+		}
+		switch s.Registration {
+		case "", site.RegistrationAccepted, site.RegistrationPending, site.RegistrationRejected:
+		default:
+			return nil, fmt.Errorf("station %d %q: expected a registration accepted, pending or rejected, got %q", i, s.Identity, s.Registration)
+		}
+		stations[i] = a
 	}
 	return stations, nil
 }

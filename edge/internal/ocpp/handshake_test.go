@@ -61,7 +61,7 @@ func TestHandshake(t *testing.T) {
 	cfg.Stations = map[event.StationID]ocpp.Station{"MUTE": {AssumeProtocol: "ocpp1.6"}}
 	cfg.Aliases = map[event.StationID]event.StationID{"SERIAL": "CP-1", "LOCK-SERIAL": "LOCKED"}
 	depot := site.Config{Stations: []site.Admission{
-		{Station: "CP-1"}, {Station: "LOCKED", PasswordHash: hash}, {Station: "MUTE"}, {Station: "r pc/1.6"}, {Station: "a:b", PasswordHash: hash},
+		{Station: "CP-1"}, {Station: "LOCKED", PasswordHashes: []string{hash}}, {Station: "MUTE"}, {Station: "r pc/1.6"}, {Station: "a:b", PasswordHashes: []string{hash}},
 	}}
 	y := ocpptest.Start(t, cfg, depot, quiet, v16.New())
 	root := strings.TrimSuffix(y.URL, "/ocpp")

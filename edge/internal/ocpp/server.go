@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -303,11 +304,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	profile := 0
-	if known && admission.PasswordHash != "" {
+	if known && len(admission.PasswordHashes) > 0 {
 		profile = 1
 		password, ok := credential.Basic(r.Header.Get("Authorization"), user)
 		if ok {
-			ok, err = s.passwords.Matches(r.Context(), admission.PasswordHash, password)
+			for _, hash := range admission.PasswordHashes {
+				if hash == "" {
+					continue
+				}
+				if ok, err = s.passwords.Matches(r.Context(), hash, password); ok || err != nil {
+					if ok {
+						s.site.PasswordSeen(id, hash)
+					}
+					break
+				}
+			}
+		} else if r.Header.Get("Authorization") == "" && slices.Contains(admission.PasswordHashes, "") {
+			profile, ok = 0, true // it was given its first one and has not taken it up
 		}
 		if err != nil {
 			s.turnAway(w, r, id, http.StatusServiceUnavailable, "busy", "password not checked: "+err.Error())

@@ -2,6 +2,7 @@ package site
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/chargeyard/chargeyard/shared/event"
@@ -30,9 +31,13 @@ func (st *Station) say(key uint64, when time.Time, stamp Stamp, data event.Paylo
 // Firmware takes progress of a firmware update.
 func (st *Station) Firmware(r FirmwareReport) error {
 	stamp := st.site.clock.Stamp()
-	ev := &event.StationFirmware{Status: r.Status, Request: r.Request, Command: st.jobOf(event.CommandUpdateFirmware, r.Request)}
-	return st.say(hash("firmware", r.Status, wh64(r.Request), string(ev.Command)), stamp.Time, stamp, ev,
-		fact{kind: factFirmware, word: r.Status, request: r.Request})
+	ev := &event.StationFirmware{Status: r.Status, Request: r.Request, Publish: r.Publish, Locations: r.Locations, Info: r.Info}
+	f := fact{kind: factPublish, word: r.Status, request: r.Request}
+	if !r.Publish {
+		f.kind, ev.Command = factFirmware, st.jobOf(event.CommandUpdateFirmware, r.Request)
+	}
+	key := hash("firmware", r.Status, wh64(r.Request), strconv.FormatBool(r.Publish), r.Info, string(ev.Command))
+	return st.say(key, stamp.Time, stamp, ev, f)
 }
 
 // Log takes progress of a log upload.
@@ -64,7 +69,66 @@ func (st *Station) Data(r DataReport) error {
 func (st *Station) Configuration(r ConfigurationReport) error {
 	stamp := st.site.clock.Stamp()
 	return st.say(0, stamp.Time, stamp,
-		&event.StationConfiguration{Variables: r.Variables, Unknown: r.Unknown, Command: r.Command}, fact{})
+		&event.StationConfiguration{
+			Variables: r.Variables, Unknown: r.Unknown, Command: r.Command,
+			Report: r.Report, Part: r.Part, More: r.More, Complete: r.Complete,
+		}, fact{})
+}
+
+// ComponentDeviations is the component under which Deviations stand.
+const ComponentDeviations = "Deviations"
+
+// Deviations reports how often the station departed from its protocol since the
+// connection came: one variable of ComponentDeviations per kind, its value the
+// count.
+func (st *Station) Deviations(counts []event.Variable) error {
+	if len(counts) == 0 {
+		return nil
+	}
+	for i := range counts {
+		counts[i].Component, counts[i].ReadOnly = ComponentDeviations, true
+	}
+	return st.Configuration(ConfigurationReport{Variables: counts})
+}
+
+// Reservation says that the station has given up a reservation.
+func (st *Station) Reservation(r ReservationReport) error {
+	stamp := st.site.clock.Stamp()
+	status := "expired"
+	if r.Status == "removed" {
+		status = "cancelled"
+	}
+	known := reservation{ID: r.Reservation}
+	var c Change
+	for i := range st.reservations {
+		if st.reservations[i].ID == r.Reservation {
+			known = st.reservations[i]
+			c.Delete = append(c.Delete, known.key(st.id))
+		}
+	}
+	ev := known.event(status, "")
+	if known.Token.Value == "" {
+		ev.Token = nil
+	}
+	c.Events = append(c.Events, draft(stamp, st.at(known.EVSE, 0), stamp.Time, ev))
+	hits := st.effects(fact{kind: factReservation, word: r.Status, request: r.Reservation})
+	st.addEffects(&c, hits, stamp)
+	if err := st.commit(c); err != nil {
+		return err
+	}
+	st.applyEffects(hits)
+	st.dropReservation(r.Reservation)
+	return nil
+}
+
+// ExternalLimit says that somebody else has limited the station.
+func (st *Station) ExternalLimit(r ExternalLimit) error {
+	stamp := st.site.clock.Stamp()
+	ev := &event.ProfileUpdated{Status: "effective", LimitA: r.LimitA, LimitW: r.LimitW, Source: r.Source, Reason: r.Info}
+	if r.Cleared {
+		ev.Status = "ended"
+	}
+	return st.commit(Change{Events: []event.Draft{draft(stamp, st.at(r.EVSE, 0), stamp.Time, ev)}})
 }
 
 // Certificate takes a station's wish to have its certificate signed; the answer

@@ -126,6 +126,9 @@ const (
 	factLog
 	factSecurity
 	factCertificate
+	factPublish
+	factReservation
+	factTransaction
 )
 
 // fact is what a station shows, by which the effect of a command may be seen.

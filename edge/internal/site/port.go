@@ -87,6 +87,10 @@ type Manager interface {
 	// AskToken asks for an unknown token and waits until ctx ends at the latest.
 	// It returns ErrManagerAway at once while there is no connection.
 	AskToken(ctx context.Context, at event.Address, t event.Token) (TokenInfo, error)
+	// Ask asks any other question and waits until ctx ends at the latest. The
+	// error wraps ErrManagerAway, at once while there is no connection, or
+	// ErrUnsupported.
+	Ask(ctx context.Context, at event.Address, q Question) (json.RawMessage, error)
 }
 
 // Device is the connected far end of a station; a protocol adapter provides one

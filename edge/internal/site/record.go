@@ -22,6 +22,7 @@ const (
 	kindToken       Kind = "token"       // remembered answer, by token
 	kindReservation Kind = "reservation" // by number
 	kindLimit       Kind = "limit"       // lease, by EVSE
+	kindCredential  Kind = "credential"  // passwords changed since they were named
 )
 
 // record encodes v, which is made of plain fields and cannot fail.
@@ -227,6 +228,12 @@ func (s *Site) restoreOne(r *Record) error {
 		}
 		st := s.station(r.Key.Station)
 		st.limits = append(st.limits, v)
+	case kindCredential:
+		var v credential
+		if err := into(&v); err != nil {
+			return err
+		}
+		s.credentials[r.Key.Station] = v
 	case kindCommand:
 		return s.restoreCommand(r)
 	default:

@@ -35,6 +35,7 @@ type ConnectionInfo struct {
 	Protocol        string // ocpp1.6, ocpp2.0.1, modbus-tcp, …
 	Remote          string // network address
 	SecurityProfile int    // 0 to 3, as OCPP counts them
+	Certificate     string // serial number of the station's certificate, lower-case hexadecimal; empty: it showed none
 }
 
 // BootReport is what a station says of itself when it starts.
@@ -56,6 +57,11 @@ type Registration struct {
 // StatusReport is the state of a connector (both numbers positive), an EVSE
 // (Connector 0) or the whole station (both 0). The order of arrival is the order
 // of states: DeviceTime is only kept.
+//
+// A protocol that knows only that a place is occupied says StatusOccupied: what
+// it is occupied with shows in the transaction there. One that tells of faults
+// apart from the state leaves Status empty: the fault stands beside whatever
+// state there is until a report without Status and ErrorCode takes it away.
 type StatusReport struct {
 	EVSE, Connector int
 	Status          event.Status
@@ -129,8 +135,11 @@ type MeterReport struct {
 // (downloading, installed, installation_failed, …). Request is 0 where the
 // protocol does not say.
 type FirmwareReport struct {
-	Status  string
-	Request int
+	Status    string
+	Request   int
+	Publish   bool     // of firmware that is published for other stations
+	Locations []string // of published firmware
+	Info      string
 }
 
 // LogReport is progress of a log upload, Status in snake_case (uploading,
@@ -159,14 +168,40 @@ type DataReport struct {
 }
 
 // ConfigurationReport is a set of variables that a station told.
+//
+// A report that comes in parts has a number, the same in every part; Part counts
+// from 1, More says that others follow, Complete (in the last part) that it was
+// the whole inventory.
 type ConfigurationReport struct {
 	Variables []event.Variable
 	Unknown   []string
 	Command   event.CommandID // the command that asked; empty: nobody
+	Report    int
+	Part      int
+	More      bool
+	Complete  bool
 }
 
 // CertificateReport is a station's request to sign its certificate.
 type CertificateReport struct {
 	CSR  string // PEM
-	Kind string // the protocol's word; empty in OCPP 1.6
+	Kind string // station, v2g or v2g20; empty means station
+}
+
+// ReservationReport says that a station has given up a reservation. Status is
+// expired, removed or no_transaction. OCPP 2.0.1 H04.
+type ReservationReport struct {
+	Reservation int
+	Status      string
+}
+
+// ExternalLimit is a limit that somebody else has set or taken away. OCPP 2.0.1
+// K12, K13.
+type ExternalLimit struct {
+	EVSE    int      // 0: the whole station
+	Source  string   // ems, so, cso, other
+	LimitA  *float64 // what holds now, where that can be said in one number
+	LimitW  *float64
+	Cleared bool
+	Info    string
 }

@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -141,6 +142,9 @@ type fakeManager struct {
 	away   bool
 	mute   bool
 	asked  int
+
+	answers   map[string]string // to other questions, by kind
+	questions []Question
 }
 
 func (m *fakeManager) AskToken(ctx context.Context, _ event.Address, t event.Token) (TokenInfo, error) {
@@ -156,6 +160,21 @@ func (m *fakeManager) AskToken(ctx context.Context, _ event.Address, t event.Tok
 		return i, nil
 	}
 	return TokenInfo{Token: t, Decision: "invalid"}, nil
+}
+
+func (m *fakeManager) Ask(ctx context.Context, _ event.Address, q Question) (json.RawMessage, error) {
+	m.asked++
+	m.questions = append(m.questions, q)
+	switch {
+	case m.away:
+		return nil, ErrManagerAway
+	case m.mute:
+		<-ctx.Done()
+		return nil, fmt.Errorf("%w: %w", ErrManagerAway, ctx.Err())
+	case m.answers[q.Kind] == "":
+		return nil, ErrUnsupported
+	}
+	return json.RawMessage(m.answers[q.Kind]), nil
 }
 
 // fakeDevice notes its orders; a test answers them.

@@ -25,12 +25,6 @@ const (
 	OfflineNone  OfflinePolicy = "none"  // nobody: each token is confirmed by the manager
 )
 
-// Admission lets a station connect.
-type Admission struct {
-	Station      event.StationID
-	PasswordHash string // empty: without a password
-}
-
 // Config is what an installer decides about a site. Zero values mean the
 // defaults named beside them.
 type Config struct {
@@ -55,6 +49,16 @@ type Config struct {
 	// LookAfter is how long a station that comes back after a crash of the
 	// gateway is given to tell of itself what became of a command; 10 s.
 	LookAfter time.Duration
+	// PendUnknown has stations that nobody named boot as pending: they may be
+	// configured, and may not charge, until somebody names them.
+	PendUnknown bool
+	// MasterPassGroup is the group whose tokens end every session and start none
+	// (OCPP 2.0.1 C16); empty: there is none.
+	MasterPassGroup string
+	// RefuseConcurrent refuses a token that is charging already.
+	RefuseConcurrent bool
+	// Signer signs what stations want signed; nil: the manager is asked.
+	Signer Signer
 	// Self carries out the commands for the gateway itself; nil: they are
 	// unsupported.
 	Self Device
@@ -105,6 +109,9 @@ type Site struct {
 	static  map[event.StationID]Admission
 	tokens  *tokenBook
 	alarms  alarmBook
+
+	refusals refusedBook
+
 	changed atomic.Uint64 // counts what Live shows
 	damaged int           // records that could not be read; fixed by New
 	owing   []*Station    // whom an earlier start left something with a deadline; fixed by New
@@ -120,6 +127,8 @@ type Site struct {
 	welcomed bool                      // the manager has told its highest transactions
 	plan     Plan
 	commands map[event.CommandID]*command
+
+	credentials map[event.StationID]credential
 }
 
 // New returns a Site with the state of restored records. A record that cannot be
@@ -137,6 +146,8 @@ func New(cfg Config, j Journal, c Clock, m Manager, restored []Record, log *slog
 		stations: make(map[event.StationID]*Station),
 		floors:   make(map[event.StationID]int64),
 		commands: make(map[event.CommandID]*command),
+
+		credentials: make(map[event.StationID]credential),
 	}
 	for _, a := range cfg.Stations {
 		if a.Station == "" {
@@ -180,6 +191,7 @@ func (s *Site) Run(ctx context.Context) error {
 			s.tidy(ctx)
 		case <-fold.C:
 			s.foldAlarms(ctx)
+			s.foldRefusals()
 		case <-ctx.Done():
 			s.mu.Lock()
 			s.stopped = true
@@ -225,13 +237,19 @@ func (s *Site) station(id event.StationID) *Station {
 // Admitted tells whether a station is known by the gateway's own file or by the
 // desired stations; the file comes first.
 func (s *Site) Admitted(id event.StationID) (Admission, bool) {
-	if a, ok := s.static[id]; ok {
-		return a, true
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a, ok := s.admitted[id]
-	return a, ok
+	a := s.named(id)
+	a.PasswordHashes = s.passwords(id, a.PasswordHashes)
+	return a, a.Station != ""
+}
+
+// named is what was said of a station; zero: nobody said anything. It needs s.mu.
+func (s *Site) named(id event.StationID) Admission {
+	if a, ok := s.static[id]; ok {
+		return a
+	}
+	return s.admitted[id]
 }
 
 // RoomFor tells whether a station may become known: it is already, somebody has

@@ -14,8 +14,11 @@ import (
 	"github.com/chargeyard/chargeyard/shared/wire"
 )
 
-// questionWait is how long a question may wait whose context has no deadline.
+// questionWait is how long a question for a token may wait at most.
 const questionWait = 3 * time.Second
+
+// longWait is the same for a question other than a token.
+const longWait = 30 * time.Second
 
 // maxQuestions bounds those that wait at the same time.
 const maxQuestions = 64
@@ -24,19 +27,9 @@ const maxQuestions = 64
 // for its answer until ctx ends. It returns site.ErrManagerAway at once while no
 // manager has answered the newest hello, and when none answers in time.
 func (u *Uplink) AskToken(ctx context.Context, at event.Address, t event.Token) (site.TokenInfo, error) {
-	c := u.reachable.Load()
-	if c == nil {
-		return site.TokenInfo{}, site.ErrManagerAway
-	}
 	ctx, cancel := context.WithTimeout(ctx, questionWait)
 	defer cancel()
-	deadline, _ := ctx.Deadline()
-	wait := time.Until(deadline)
-	q := wire.Ask{
-		ID: uuid.NewString(), Deadline: u.clock.Stamp().Time.Add(wait).UTC().Truncate(time.Millisecond), WaitMS: wait.Milliseconds(),
-		Question: "token", Station: at.Station, EVSE: at.EVSE, Token: &t,
-	}
-	a, err := c.question(ctx, q)
+	a, err := u.ask(ctx, wire.Ask{Question: wire.QuestionToken, Station: at.Station, EVSE: at.EVSE, Token: &t})
 	if err != nil {
 		return site.TokenInfo{}, err
 	}
@@ -50,6 +43,43 @@ func (u *Uplink) AskToken(ctx context.Context, at event.Address, t event.Token) 
 		Token: t, Decision: a.Token.Status, Parent: a.Token.Parent, Expires: a.Token.Expires,
 		Cache: time.Duration(a.Token.CacheS) * time.Second,
 	}, nil
+}
+
+// unsupported is the error of a manager that answers no question of a kind.
+const unsupported = "unsupported"
+
+// Ask asks the manager anything else than a token, as AskToken does. A manager
+// that answers no such question makes it site.ErrUnsupported. A context without
+// a deadline waits 30 s.
+func (u *Uplink) Ask(ctx context.Context, at event.Address, q site.Question) (json.RawMessage, error) {
+	if len(q.Payload) > 0 && !json.Valid(q.Payload) {
+		return nil, fmt.Errorf("question %s: expected JSON, got %d bytes that are none", q.Kind, len(q.Payload))
+	}
+	ctx, cancel := context.WithTimeout(ctx, longWait)
+	defer cancel()
+	a, err := u.ask(ctx, wire.Ask{Question: q.Kind, Station: at.Station, EVSE: at.EVSE, Payload: q.Payload})
+	switch {
+	case err != nil:
+		return nil, err
+	case a.Error == unsupported:
+		return nil, fmt.Errorf("question %s: %w", q.Kind, site.ErrUnsupported)
+	case a.Error != "":
+		return nil, fmt.Errorf("%w: it answered %q", site.ErrManagerAway, a.Error)
+	}
+	return a.Payload, nil
+}
+
+// ask completes q and asks the manager that is there now; ctx has a deadline.
+func (u *Uplink) ask(ctx context.Context, q wire.Ask) (*wire.Answer, error) {
+	c := u.reachable.Load()
+	if c == nil {
+		return nil, site.ErrManagerAway
+	}
+	deadline, _ := ctx.Deadline()
+	wait := time.Until(deadline)
+	q.ID, q.WaitMS = uuid.NewString(), wait.Milliseconds()
+	q.Deadline = u.clock.Stamp().Time.Add(wait).UTC().Truncate(time.Millisecond)
+	return c.question(ctx, q)
 }
 
 // question sends q and waits for its answer.

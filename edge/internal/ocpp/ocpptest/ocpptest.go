@@ -105,6 +105,11 @@ func (Away) AskToken(context.Context, event.Address, event.Token) (site.TokenInf
 	return site.TokenInfo{}, site.ErrManagerAway
 }
 
+// Ask implements site.Manager.
+func (Away) Ask(context.Context, event.Address, site.Question) (json.RawMessage, error) {
+	return nil, site.ErrManagerAway
+}
+
 // Yard is a running endpoint.
 type Yard struct {
 	Site    *site.Site
