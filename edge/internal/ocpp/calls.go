@@ -59,6 +59,31 @@ func (e *CallError) Error() string {
 // The error is ErrNotSent, ErrLost, ErrTimeout, a *CallError, or that of a
 // damaged answer.
 func (c *Conversation) Call(action string, payload []byte, sent func()) ([]byte, error) {
+	answer, _, err := c.CallID(action, payload, sent)
+	return answer, err
+}
+
+// CallID is Call for those who may find that the answer cannot be used: id names
+// the call for RefuseResult.
+func (c *Conversation) CallID(action string, payload []byte, sent func()) (answer []byte, id string, err error) {
+	id = uuid.NewString() // never that of another call, whatever ended before
+	answer, err = c.call(id, action, payload, sent)
+	return answer, id, err
+}
+
+// RefuseResult tells the station that its answer to a call of ours cannot be used.
+// Only OCPP 2.1 has a frame for that; nothing is sent in other versions.
+func (c *Conversation) RefuseResult(id string, code ocppj.ErrorCode, description string) {
+	if c.info.Protocol != ocppj.V21 {
+		return
+	}
+	c.server.metrics.resultErrors.WithLabelValues("sent").Inc()
+	if err := c.write(ocppj.AppendResultError(nil, id, code.For(c.info.Protocol), description, nil)); err != nil {
+		c.Log().Debug("refusal of an answer not sent", "err", err)
+	}
+}
+
+func (c *Conversation) call(id, action string, payload []byte, sent func()) ([]byte, error) {
 	<-c.queue() // those before it give up soon when the connection ends
 	defer c.next()
 	select {
@@ -71,7 +96,7 @@ func (c *Conversation) Call(action string, payload []byte, sent func()) ([]byte,
 	default:
 	}
 
-	p := &pending{id: uuid.NewString(), answer: make(chan answer, 1)}
+	p := &pending{id: id, answer: make(chan answer, 1)}
 	c.mu.Lock()
 	c.pending = p
 	c.mu.Unlock()
@@ -82,7 +107,7 @@ func (c *Conversation) Call(action string, payload []byte, sent func()) ([]byte,
 	if sent != nil {
 		sent()
 	}
-	timeout := time.NewTimer(c.timeout())
+	timeout := time.NewTimer(c.timeout(action))
 	defer timeout.Stop()
 	select {
 	case a := <-p.answer:
@@ -92,13 +117,6 @@ func (c *Conversation) Call(action string, payload []byte, sent func()) ([]byte,
 	case <-timeout.C:
 		return c.miss(p, action)
 	}
-}
-
-func (c *Conversation) timeout() time.Duration {
-	if c.config.Timeout > 0 {
-		return c.config.Timeout
-	}
-	return c.server.cfg.Timeout
 }
 
 // queue takes a place in the order of our calls; the channel is closed when it
@@ -152,11 +170,11 @@ func (c *Conversation) miss(p *pending, action string) ([]byte, error) {
 	default:
 	}
 	c.server.metrics.timeouts.Inc()
-	c.Log().Warn("no answer in time", "action", action, "id", p.id, "timeout", c.timeout().String())
+	c.Log().Warn("no answer in time", "action", action, "id", p.id, "timeout", c.timeout(action).String())
 	if missed >= c.server.cfg.TimeoutsToClose {
 		c.hangUp(websocket.CloseGoingAway, fmt.Sprintf("no answer to %d calls in a row", missed))
 	}
-	return nil, fmt.Errorf("%w: %s after %v", ErrTimeout, action, c.timeout())
+	return nil, fmt.Errorf("%w: %s after %v", ErrTimeout, action, c.timeout(action))
 }
 
 // answered hands an answer to the call that waits for it. Answers to nobody are

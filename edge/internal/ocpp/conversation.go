@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
 
@@ -32,6 +33,7 @@ type Conversation struct {
 	id      event.StationID
 	config  *Station // not changed
 	info    site.ConnectionInfo
+	profile atomic.Pointer[stationprofile.Profile] // of its model; nil: not known yet
 
 	// Of the station's goroutine.
 	peer       Peer
@@ -75,7 +77,12 @@ func (c *Conversation) Identity() event.StationID { return c.id }
 func (c *Conversation) Config() *Station { return c.config }
 
 // Heartbeat is the period that the station is told at its boot.
-func (c *Conversation) Heartbeat() time.Duration { return c.server.cfg.Heartbeat }
+func (c *Conversation) Heartbeat() time.Duration {
+	if h := c.Profile().Heartbeat; h > 0 {
+		return h
+	}
+	return c.server.cfg.Heartbeat
+}
 
 // Log returns the conversation's logger. It is made when it is needed: most
 // connections have nothing to say.
@@ -177,6 +184,10 @@ func (c *Conversation) join() {
 		c.hangUp(websocket.CloseNormalClosure, "a newer connection took over")
 		return
 	}
+	if boot := c.station.Boot(); boot != (site.BootReport{}) || !c.config.own().IsZero() || c.config.Profile != "" {
+		c.SetModel(boot.Vendor, boot.Model, boot.Firmware) // as it was at its last boot
+	}
+	c.wait()
 	peer := c.server.dialects[c.info.Protocol].Converse(c)
 	connection, err := c.station.Connected(peer, c.info)
 	if err != nil {
@@ -204,6 +215,7 @@ func (c *Conversation) part(code int, reason string) {
 	if err := c.station.Disconnected(c.connection, code, reason); err != nil {
 		c.Log().Error("end of a connection not kept", "err", err)
 	}
+	c.server.tellScore(c.id, c.station, scoresAfter)
 	c.Log().Info("station disconnected", "code", code, "reason", reason)
 }
 
@@ -239,6 +251,9 @@ func (c *Conversation) write(frame []byte) error {
 		err = c.ws.SetWriteDeadline(c.writeUntil)
 	}
 	if err == nil {
+		if r := c.server.cfg.Recorder; r != nil {
+			r.Record(c.id, false, c.Now(), frame)
+		}
 		err = c.ws.WriteMessage(websocket.TextMessage, frame)
 	}
 	c.writing.Unlock()
@@ -266,12 +281,12 @@ func (c *Conversation) ping() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ended {
+	if !c.ended && stationprofile.On(c.Profile().Ping, true) {
 		c.timers[0].Reset(c.server.cfg.Ping)
 	}
 }
 
-// start sets the timers going.
+// start sets the timer of the pings going.
 func (c *Conversation) start(pingIn time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -281,8 +296,16 @@ func (c *Conversation) start(pingIn time.Duration) {
 	if c.server.cfg.Ping > 0 && !c.config.NoPing {
 		c.timers[0] = time.AfterFunc(pingIn, c.ping)
 	}
-	if c.server.cfg.BootWait > 0 {
-		c.timers[1] = time.AfterFunc(c.server.cfg.BootWait, c.open)
+}
+
+// wait lets our own calls go after a while, if nothing shows before that the
+// station takes them.
+func (c *Conversation) wait() {
+	patience := c.bootWait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended && !c.isReady && patience > 0 {
+		c.timers[1] = time.AfterFunc(patience, c.open)
 	}
 }
 

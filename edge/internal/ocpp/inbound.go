@@ -95,6 +95,9 @@ func (c *Conversation) read() (code int, reason string) {
 		}
 		now := time.Now()
 		c.alive(now)
+		if r := c.server.cfg.Recorder; r != nil {
+			r.Record(c.id, true, c.Now(), data.Bytes())
+		}
 		if kind == websocket.BinaryMessage {
 			c.Deviated("frame_binary", "", "")
 		}
@@ -118,7 +121,7 @@ func (c *Conversation) pinged(data string) error {
 // alone is none of death, since some stations cannot pong.
 func (c *Conversation) alive(now time.Time) {
 	c.station.Heard()
-	patience := c.server.cfg.readDeadline()
+	patience := c.patience()
 	step := min(5*time.Second, patience/8) // a timer moved with every frame costs much of the frame
 	if now.Sub(c.heard) < step {
 		return
@@ -157,7 +160,7 @@ func (c *Conversation) why(err error) (code int, reason string) {
 		}
 		return closed.Code, "closed by the station: " + cut(closed.Text, 200)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return websocket.CloseAbnormalClosure, fmt.Sprintf("nothing heard for %v", c.server.cfg.readDeadline())
+		return websocket.CloseAbnormalClosure, fmt.Sprintf("nothing heard for %v", c.patience())
 	case errors.Is(err, net.ErrClosed):
 		return websocket.CloseAbnormalClosure, "closed"
 	}
@@ -197,26 +200,55 @@ func (c *Conversation) take(data *bytes.Buffer, now time.Time) error {
 	if frame.Repaired {
 		c.Deviated("frame_repaired", "", head(data.Bytes()))
 	}
-	switch frame.Type {
-	case ocppj.Call:
+	switch {
+	case frame.Type == ocppj.Call, frame.Type == ocppj.Send && c.info.Protocol == ocppj.V21:
 		in := newInbound(c, data, now)
 		in.frame = frame
 		return c.Post(in.run)
-	case ocppj.CallResult:
+	case frame.Type == ocppj.CallResult:
 		c.answered(frame.ID, answer{payload: bytes.Clone(frame.Payload)})
-	case ocppj.CallError:
+	case frame.Type == ocppj.CallError:
 		c.answered(frame.ID, answer{err: &CallError{Code: frame.Code, Description: frame.Description}})
-	default: // of 2.1
+	case frame.Type == ocppj.CallResultError && c.info.Protocol == ocppj.V21:
+		c.resultRefused(frame)
+	default:
 		c.unknownType(int(frame.Type), frame.ID, data)
 	}
 	release(data)
 	return nil
 }
 
-// unknownType notes a frame of a type that the version does not have.
+// unknownType deals with a frame of a type that the version does not have: 1.6
+// wants it ignored (OCPP-J 1.6 §4.1.3), later ones answered (OCPP 2.0.1 part 4
+// §4.1.3).
 func (c *Conversation) unknownType(kind int, id string, data *bytes.Buffer) {
-	c.Warn("frame of a type that this version does not have, ignored", "type", kind, "id", id)
+	c.Warn("frame of a type that this version does not have", "type", kind, "id", id)
 	c.Deviated("frame_type", "", head(data.Bytes()))
+	if c.info.Protocol != ocppj.V16 {
+		c.refuse(id, ocppj.MessageTypeNotSupported, fmt.Sprintf("message type %d is not known in %s", kind, c.info.Protocol))
+	}
+}
+
+// noID stands for an id that could not be read. OCPP 2.0.1 part 4 §4.2.3.
+const noID = "-1"
+
+// refuse answers a frame, on whatever goroutine, that no dialect sees.
+func (c *Conversation) refuse(id string, code ocppj.ErrorCode, description string) {
+	if id == "" {
+		id = noID
+	}
+	code = code.For(c.info.Protocol)
+	c.server.metrics.refused(code)
+	if err := c.write(ocppj.AppendError(nil, id, code, description, nil)); err != nil {
+		c.Log().Debug("refusal not sent", "err", err)
+	}
+}
+
+// resultRefused notes that the station could not use an answer of ours. OCPP 2.1
+// part 4 §4.2.4.
+func (c *Conversation) resultRefused(frame ocppj.Frame) {
+	c.server.metrics.resultErrors.WithLabelValues("received").Inc()
+	c.Warn("the station cannot use an answer of the gateway", "id", frame.ID, "code", string(frame.Code), "description", frame.Description)
 }
 
 // damaged deals with a frame that could not be parsed: an answer ends the call
@@ -236,12 +268,19 @@ func (c *Conversation) damaged(data *bytes.Buffer, now time.Time, err error) err
 	switch damage.Type {
 	case ocppj.CallResult, ocppj.CallError, ocppj.CallResultError:
 		if damage.ID != "" {
+			if damage.Type == ocppj.CallResult {
+				c.RefuseResult(damage.ID, damage.Code, damage.Reason)
+			}
 			c.answered(damage.ID, answer{err: fmt.Errorf("damaged answer: %w", err)})
 			release(data)
 			return nil
 		}
 	case ocppj.Send: // never answered
 		damage.ID = ""
+	default:
+		if damage.ID == "" && c.info.Protocol != ocppj.V16 {
+			damage.ID = noID
+		}
 	}
 	in := newInbound(c, data, now)
 	in.damage = damage
@@ -265,10 +304,16 @@ func (c *Conversation) handle(in *inbound) {
 
 	var err error
 	id, action := in.frame.ID, in.frame.Action
-	if in.damage != nil {
+	switch {
+	case in.damage != nil && c.config.Strict: // nothing of it is kept
+		id, action = in.damage.ID, ""
+		err = &CallError{Code: in.damage.Code, Description: in.damage.Reason}
+	case in.damage != nil:
 		id, action = in.damage.ID, ""
 		payload, err = c.peer.Damaged(payload, in.data.Bytes(), in.damage, in.received)
-	} else {
+	case in.frame.Repaired && c.config.Strict:
+		err = &CallError{Code: ocppj.FormatViolation, Description: "the frame is not as the standard wants it"}
+	default:
 		payload, err = c.peer.Handle(payload, action, in.frame.Payload, in.received)
 	}
 	if errors.Is(err, site.ErrNotKept) {
@@ -278,6 +323,13 @@ func (c *Conversation) handle(in *inbound) {
 		now := time.Now()
 		c.server.notKept.Store(&now)
 		c.hangUp(websocket.CloseTryAgainLater, "try again later")
+		return
+	}
+	if in.frame.Type == ocppj.Send { // OCPP 2.1 part 4 §4.2.5: never answered
+		if err != nil {
+			c.Warn("message without answer not taken", "action", action, "err", err)
+		}
+		c.server.metrics.answered(action, time.Since(in.read))
 		return
 	}
 	if id == "" {
@@ -303,13 +355,16 @@ func (c *Conversation) handle(in *inbound) {
 		c.server.metrics.answered(action, time.Since(in.read))
 	}
 	seam.Hit("edge.ocpp.after-answer")
-	c.open()
+	if c.shows(action) {
+		c.open()
+	}
 }
 
 // Deviated counts one departure of the station from what its protocol says. The
 // first of its kind on this connection is logged.
 func (c *Conversation) Deviated(kind, path, text string) {
 	c.server.metrics.deviated(c.id, kind)
+	c.server.scores.count(c.id, kind, path, text, c.Now())
 	c.mu.Lock()
 	_, told := c.told[kind]
 	if !told {

@@ -16,15 +16,16 @@ const maxStations = 5000
 
 // metrics is what the endpoint counts.
 type metrics struct {
-	connections prometheus.Gauge
-	handshakes  *prometheus.CounterVec
-	calls       *prometheus.CounterVec
-	durations   prometheus.Histogram
-	errors      *prometheus.CounterVec
-	sent        *prometheus.CounterVec
-	timeouts    prometheus.Counter
-	notKept     prometheus.Counter
-	quirks      *prometheus.CounterVec
+	connections  prometheus.Gauge
+	handshakes   *prometheus.CounterVec
+	calls        *prometheus.CounterVec
+	durations    prometheus.Histogram
+	errors       *prometheus.CounterVec
+	sent         *prometheus.CounterVec
+	timeouts     prometheus.Counter
+	notKept      prometheus.Counter
+	quirks       *prometheus.CounterVec
+	resultErrors *prometheus.CounterVec
 
 	mu       sync.Mutex
 	stations map[event.StationID]struct{} // that have labels
@@ -51,15 +52,16 @@ func newMetrics() *metrics {
 		notKept:  prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "not_kept_total", Help: "Messages left unanswered because they could not be made durable."}),
 		quirks: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: "edge", Name: "quirks_total",
 			Help: "Departures of stations from their protocol."}, []string{"station", "kind"}),
-		stations: map[event.StationID]struct{}{},
-		known:    map[string]bool{},
+		resultErrors: counters("result_errors_total", "CALLRESULTERRORs of OCPP 2.1: answers that could not be used.", "direction"),
+		stations:     map[event.StationID]struct{}{},
+		known:        map[string]bool{},
 	}
 }
 
 // Collectors returns the metrics of the endpoint, to be registered.
 func (s *Server) Collectors() []prometheus.Collector {
 	m := s.metrics
-	return []prometheus.Collector{m.connections, m.handshakes, m.calls, m.durations, m.errors, m.sent, m.timeouts, m.notKept, m.quirks}
+	return []prometheus.Collector{m.connections, m.handshakes, m.calls, m.durations, m.errors, m.sent, m.timeouts, m.notKept, m.quirks, m.resultErrors}
 }
 
 func (m *metrics) handshake(result string) { m.handshakes.WithLabelValues(result).Inc() }

@@ -26,13 +26,18 @@ import (
 
 	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
 // Config is how the endpoint behaves.
 type Config struct {
-	Listen              string
+	Listen              string        // plain, for security profiles 0 and 1; empty: Listeners alone
+	Listeners           []Listener    // further ones
+	Trust               Trust         // behind every listener with TLS
+	Seen                Seen          // profiles of earlier connections; nil: not remembered
+	Compress            []string      // subprotocols whose frames may be compressed
 	AcceptUnknown       bool          // stations that nobody named may connect
 	UnknownLimit        int           // so many of them; 0: 2,000
 	AssumeProtocol      string        // of stations that name none; empty: they are turned away
@@ -46,15 +51,23 @@ type Config struct {
 	BootWait            time.Duration // before a station that said nothing is sent anything
 	Stations            map[event.StationID]Station
 	Aliases             map[event.StationID]event.StationID // other names that stations connect with
+	Profiles            *stationprofile.Book                // nil: none
+	Recorder            Recorder                            // nil: none
 }
 
 // Station is what is configured for one station.
 type Station struct {
 	AssumeProtocol string
+	Profile        *int   // the least security profile; nil: none below the one that was seen last
+	CommonName     string // of its certificate, where an authority of others made it; empty: its identity
+	Compression    *bool  // nil: as Config.Compress says
 	Timeout        time.Duration // of its answers; 0: Config.Timeout
 	NoPing         bool
-	MinimumA       float64     // it ends sessions below this current; 0: it does not
-	Connectors     []Connector // where they are not EVSE n, connector 1
+	MinimumA       float64                  // it ends sessions below this current; 0: it does not
+	Strict         bool                     // whatever is off the schema is refused, for tests against the standard
+	Profile        string                   // by which it is treated; empty: the one that fits its model
+	Behaviour      stationprofile.Behaviour // comes before the profile; the fields above come before it
+	Connectors     []Connector              // where they are not EVSE n, connector 1
 }
 
 // Connector says at which EVSE a connector of OCPP 1.6 stands.
@@ -62,12 +75,6 @@ type Connector struct {
 	Number    int // as OCPP 1.6 counts
 	EVSE      int
 	Connector int // of that EVSE
-}
-
-// readDeadline is how long a station may be silent: clearly longer than what it
-// is asked to do.
-func (c *Config) readDeadline() time.Duration {
-	return max(3*c.Heartbeat, c.ReadDeadlineMinimum)
 }
 
 // Dialect is one version of OCPP.
@@ -111,6 +118,9 @@ type Server struct {
 	log       *slog.Logger
 	metrics   *metrics
 	passwords *credential.Passwords
+	guard     *guard
+	turns     turns // of those who compute a TLS handshake
+	listeners []*listener
 	upgrader  websocket.Upgrader
 
 	notKept atomic.Pointer[time.Time] // when something last was not
@@ -119,11 +129,14 @@ type Server struct {
 	kill context.CancelFunc
 	work sync.WaitGroup // connections, and what they leave to be done
 
+	knocking sync.WaitGroup // handshakes
+
 	mu       sync.Mutex // guards what follows
 	open     map[event.StationID]*Conversation
+	shown    map[*Conversation]*shown // certificates of those who have one
+	guests   map[net.Conn]struct{}    // in the handshake
+	unpacked map[event.StationID]bool // who broke a compressed frame
 	draining bool
-	address  net.Addr
-	bound    chan struct{} // closed once address is known
 	turned   map[string]time.Time
 }
 
@@ -135,7 +148,11 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 	if cfg.WriteWait <= 0 {
 		cfg.WriteWait = 10 * time.Second
 	}
-	p, err := credential.NewPasswords(2)
+	if cfg.Seen == nil {
+		cfg.Seen = forgetful{}
+	}
+	half := max(1, runtime.GOMAXPROCS(0)/2) // the other half serves those who are in
+	p, err := credential.NewPasswords(int64(half))
 	if err != nil {
 		return nil, err
 	}
@@ -145,19 +162,24 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 		stations:  map[event.StationID]*Station{},
 		metrics:   newMetrics(),
 		passwords: p,
+		guard:     newGuard(),
+		turns:     make(turns, half),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: cfg.WriteWait,
 			ReadBufferSize:   512, // most messages fit; larger ones are read around it
 			WriteBufferSize:  1 << 10,
 			WriteBufferPool:  &sync.Pool{},
 			CheckOrigin:      func(*http.Request) bool { return true }, // stations send odd ones
-			Error: func(w http.ResponseWriter, _ *http.Request, status int, why error) {
-				http.Error(w, why.Error(), status)
-			},
+			Error:            noteRefusal,
 		},
-		open:   map[event.StationID]*Conversation{},
-		bound:  make(chan struct{}),
-		turned: map[string]time.Time{},
+		open:     map[event.StationID]*Conversation{},
+		shown:    map[*Conversation]*shown{},
+		guests:   map[net.Conn]struct{}{},
+		unpacked: map[event.StationID]bool{},
+		turned:   map[string]time.Time{},
+	}
+	if err := srv.listen(); err != nil {
+		return nil, err
 	}
 	for id, station := range cfg.Stations {
 		srv.stations[id] = &station
@@ -172,20 +194,10 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 	return srv, nil
 }
 
-// Address waits until the server listens and returns where, or nil when ctx ends.
-func (s *Server) Address(ctx context.Context) net.Addr {
-	select {
-	case <-s.bound:
-		return s.address
-	case <-ctx.Done():
-		return nil
-	}
-}
-
 // Listening tells whether stations can connect.
 func (s *Server) Listening() bool {
 	select {
-	case <-s.bound:
+	case <-s.listeners[0].bound:
 	default:
 		return false
 	}
@@ -209,42 +221,31 @@ func (s *Server) LastNotKept() (ago time.Duration, lost bool) {
 // left when Run returns, at most eight seconds later.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.kill()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen for stations: %w", err)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var doors sync.WaitGroup
+	doors.Go(func() {
+		if err := s.attend(ctx, s.listeners[0]); err != nil {
+			end(err)
+		}
+	})
+	for _, l := range s.listeners[1:] {
+		doors.Go(func() { s.attendAgain(ctx, l) })
 	}
-	s.address = listener.Addr()
-	close(s.bound)
-	web := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       10 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // port scanners
+	doors.Go(func() { s.inspect(ctx) })
+	<-ctx.Done()
+	doors.Wait()
+	s.shut()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
-	s.log.Info("waiting for stations", "listen", s.address.String())
-	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(escapes{listener}) }()
-	select {
-	case err = <-failed:
-		err = fmt.Errorf("accept stations: %w", err)
-	case <-ctx.Done():
-	}
-	s.shut(web)
-	if err == nil {
-		<-failed
-	}
-	return err
+	return nil
 }
 
 // shut ends everything, the patient way first.
-func (s *Server) shut(web *http.Server) {
+func (s *Server) shut() {
 	const patience = 5 * time.Second
-	short, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if err := web.Shutdown(short); err != nil {
-		s.log.Debug("handshakes cut off", "err", web.Close())
-	}
+	s.showOut(time.Second)
 	s.mu.Lock()
 	s.draining = true
 	var open []*Conversation
@@ -274,131 +275,6 @@ func (s *Server) shut(web *http.Server) {
 	case <-finished:
 	case <-time.After(time.Second):
 	}
-}
-
-// ServeHTTP is the handshake of one station. Everything is decided before the
-// upgrade; the connection then lives on a goroutine of its own, so that what
-// net/http holds for a request is given back.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, err := identity(r.URL)
-	if err != nil {
-		s.turnAway(w, r, "", http.StatusNotFound, "identity", err.Error())
-		return
-	}
-	user := string(id) // a station that connects with an alias signs with it too
-	if known, ok := s.cfg.Aliases[id]; ok {
-		id = known
-	}
-	admission, known := s.site.Admitted(id)
-	if !known && !s.cfg.AcceptUnknown {
-		s.turnAway(w, r, id, http.StatusNotFound, "unknown", "unknown station: list it under stations: or set ocpp.unknown_stations: accept")
-		return
-	}
-	if !known && !s.site.RoomFor(id, s.cfg.UnknownLimit) {
-		s.turnAway(w, r, id, http.StatusServiceUnavailable, "full", "too many stations that nobody named: list those of the site under stations:")
-		if s.first("full") {
-			s.site.Alarm(r.Context(), event.GatewayAlarm{Alarm: "stations_full", Severity: "warning", Text: fmt.Sprintf(
-				"%d stations that nobody named have connected, further ones are turned away: list those of the site under stations:, or raise ocpp.unknown_limit",
-				s.cfg.UnknownLimit)})
-		}
-		return
-	}
-	profile := 0
-	if known && len(admission.PasswordHashes) > 0 {
-		profile = 1
-		password, ok := credential.Basic(r.Header.Get("Authorization"), user)
-		if ok {
-			for _, hash := range admission.PasswordHashes {
-				if hash == "" {
-					continue
-				}
-				if ok, err = s.passwords.Matches(r.Context(), hash, password); ok || err != nil {
-					if ok {
-						s.site.PasswordSeen(id, hash)
-					}
-					break
-				}
-			}
-		} else if r.Header.Get("Authorization") == "" && slices.Contains(admission.PasswordHashes, "") {
-			profile, ok = 0, true // it was given its first one and has not taken it up
-		}
-		if err != nil {
-			s.turnAway(w, r, id, http.StatusServiceUnavailable, "busy", "password not checked: "+err.Error())
-			return
-		}
-		if !ok {
-			w.Header().Set("WWW-Authenticate", `Basic realm="ocpp", charset="UTF-8"`)
-			s.turnAway(w, r, id, http.StatusUnauthorized, "credentials", "wrong or missing credentials")
-			return
-		}
-	}
-	config := s.stations[id]
-	if config == nil {
-		config = nothing
-	}
-	s.upgrade(w, r, id, config, profile)
-}
-
-// nothing is configured for most stations.
-var nothing = &Station{}
-
-// upgrade completes the handshake and starts the conversation.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, id event.StationID, config *Station, profile int) {
-	log := s.log.With("station", string(id))
-	if utf8.RuneCountInString(string(id)) > longIdentity {
-		log.Warn("identity longer than 48 characters, which other systems may refuse")
-	}
-	names := offered(r.Header)
-	protocol, echo := s.choose(names)
-	if len(names) == 0 {
-		protocol = config.AssumeProtocol
-		if protocol == "" {
-			protocol = s.cfg.AssumeProtocol
-		}
-		if protocol != "" {
-			s.metrics.deviated(id, "no_subprotocol")
-		}
-	}
-	header := http.Header{}
-	if echo != "" {
-		header.Set("Sec-Websocket-Protocol", echo)
-	}
-	ws, err := s.upgrader.Upgrade(w, r, header)
-	if err != nil {
-		s.metrics.handshake("failed")
-		log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
-		return
-	}
-	if _, ok := s.dialects[protocol]; !ok {
-		// OCPP-J 1.6 §3.1.2: complete the handshake without the header, then close.
-		s.metrics.handshake("protocol")
-		if s.first(string(id) + " protocol") {
-			log.Warn("no common subprotocol, closing: where the station names none, assume_protocol helps", "offered", names)
-		}
-		frame := websocket.FormatCloseMessage(websocket.CloseProtocolError, "no common subprotocol, expected "+s.spoken())
-		if err := ws.WriteControl(websocket.CloseMessage, frame, time.Now().Add(closeWait)); err != nil {
-			log.Debug("close frame not sent", "err", err)
-		}
-		if err := ws.Close(); err != nil {
-			log.Debug("close socket", "err", err)
-		}
-		return
-	}
-	c := &Conversation{
-		server: s, ws: ws, id: id, config: config,
-		station: s.site.Station(id),
-		info:    site.ConnectionInfo{Protocol: protocol, Remote: r.RemoteAddr, SecurityProfile: profile},
-		ready:   make(chan struct{}),
-		done:    make(chan struct{}),
-	}
-	if !s.enter(c) {
-		c.farewell(websocket.CloseGoingAway, "gateway stops")
-		c.drop()
-		return
-	}
-	s.metrics.handshake("accepted")
-	c.start(time.Duration(rand.Int64N(int64(max(s.cfg.Ping, 1))))) // spread
-	s.work.Go(c.run)
 }
 
 // choose returns the first protocol of the client's that we speak, and how the
@@ -448,6 +324,7 @@ func (s *Server) leave(c *Conversation) {
 	if last {
 		delete(s.open, c.id)
 	}
+	delete(s.shown, c)
 	s.mu.Unlock()
 	if last {
 		s.metrics.connections.Dec()
@@ -459,16 +336,6 @@ func (s *Server) newest(c *Conversation) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.open[c.id] == c
-}
-
-// turnAway refuses a handshake. A station that keeps knocking is logged once a
-// minute.
-func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, id event.StationID, status int, result, why string) {
-	s.metrics.handshake(result)
-	if s.first(string(id) + " " + result) {
-		s.log.Warn("station turned away", "station", string(id), "remote", r.RemoteAddr, "status", status, "reason", why)
-	}
-	http.Error(w, http.StatusText(status), status)
 }
 
 // first tells whether what was not said within the last minute.
@@ -486,5 +353,3 @@ func (s *Server) first(what string) bool {
 	s.turned[what] = now
 	return true
 }
-
-var errNoEscape = errors.New("request with an escape that is none")
