@@ -5,8 +5,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +20,6 @@ import (
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/ledger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/scenario"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/socket"
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
 	"github.com/chargeyard/chargeyard/firmware-sim/scenarios"
 	"golang.org/x/sync/errgroup"
 )
@@ -40,6 +37,7 @@ type runCommand struct {
 	Name        string        `arg:"" optional:"" name:"scenario" help:"A scenario: a file, or the name of one that is built in. Same as --scenario."`
 	Scenario    string        `help:"A scenario: a file, or the name of one that is built in (depot, busy, charge-once, idle)." placeholder:"FILE"`
 	URL         string        `required:"" help:"The central system; identities are appended: ws://127.0.0.1:8887/ocpp."`
+	SecureURL   string        `name:"secure-url" help:"Where chargers of security profiles 2 and 3 connect to, wss; --url when not given." placeholder:"URL"`
 	Count       int           `help:"How many chargers; as many as the scenario has when not given."`
 	Prefix      string        `default:"CP-" help:"Identities are this and a number: CP-001."`
 	Identity    string        `help:"The identity of the only charger."`
@@ -126,11 +124,13 @@ func (c *runCommand) run(ctx context.Context, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	config, err := c.tls()
-	if err != nil {
-		return err
+	central := socket.Config{URL: c.URL, SecureURL: c.SecureURL}
+	if c.CA != "" {
+		if central.Roots, err = os.ReadFile(c.CA); err != nil {
+			return err
+		}
 	}
-	dialer, err := socket.New(c.URL, config)
+	dialer, err := socket.New(central)
 	if err != nil {
 		return err
 	}
@@ -143,8 +143,8 @@ func (c *runCommand) run(ctx context.Context, stderr io.Writer) (err error) {
 	}
 	d, err := depot.New(depot.Config{
 		Scenario: script, Count: c.Count, Prefix: c.Prefix, Identity: c.Identity, Connectors: c.Connectors, Password: c.Password,
-		StateDir: c.StateDir, Seed: c.Seed, Reconnect: c.Reconnect, CallTimeout: c.CallTimeout, BootTime: c.BootTime, DataVendors: c.Vendor,
-	}, wire{dialer}, book, log)
+		StateDir: c.StateDir, Seed: c.Seed, Reconnect: c.Reconnect, CallTimeout: c.CallTimeout, BootTime: c.BootTime, DataVendors: c.Vendor, Secure: dialer.Secure(),
+	}, dialer, book, log)
 	if err != nil {
 		return err
 	}
@@ -198,32 +198,6 @@ func (c *runCommand) end(ctx context.Context, d *depot.Depot) error {
 		case <-tick.C:
 		}
 	}
-}
-
-func (c *runCommand) tls() (*tls.Config, error) {
-	if c.CA == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(c.CA)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: expected certificates in PEM", c.CA)
-	}
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
-}
-
-// wire is a socket.Dialer as chargers want it.
-type wire struct{ dialer *socket.Dialer }
-
-func (w wire) Dial(ctx context.Context, identity string, password []byte) (station.Conn, error) {
-	conn, err := w.dialer.Dial(ctx, identity, password)
-	if err != nil {
-		return nil, err // not conn: a nil *Conn is no nil Conn
-	}
-	return conn, nil
 }
 
 func (c *scenariosCommand) run(out io.Writer) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -20,7 +21,7 @@ import (
 // Depot is what is controlled.
 type Depot interface {
 	Station(id string) (*station.Station, bool)
-	Views(ctx context.Context) ([]station.View, error)
+	Views(ctx context.Context) ([]charger.View, error)
 	Drain(ctx context.Context) error
 }
 
@@ -178,7 +179,7 @@ type connectorRow struct {
 	Fault       string  `json:"fault,omitempty"`
 }
 
-func rowOf(v station.View) row {
+func rowOf(v charger.View) row {
 	r := row{ID: v.ID, Powered: v.Powered, Connected: v.Connected, Registered: v.Registered, Transaction: v.Transaction(), Queue: v.Queue, Firmware: v.Firmware}
 	for i, c := range v.Connectors {
 		r.Connectors = append(r.Connectors, connectorRow{
@@ -227,9 +228,9 @@ func done(w http.ResponseWriter, err error) {
 		w.WriteHeader(http.StatusNoContent)
 	case errors.As(err, &bad):
 		fail(w, http.StatusBadRequest, err)
-	case errors.Is(err, station.ErrRefused):
+	case errors.Is(err, charger.ErrRefused):
 		fail(w, http.StatusConflict, err)
-	case errors.Is(err, station.ErrStopped):
+	case errors.Is(err, charger.ErrStopped):
 		fail(w, http.StatusServiceUnavailable, err)
 	default:
 		fail(w, http.StatusInternalServerError, err)

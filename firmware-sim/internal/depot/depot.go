@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/ledger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/scenario"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
@@ -32,6 +33,7 @@ type Config struct {
 	CallTimeout time.Duration
 	BootTime    time.Duration
 	DataVendors []string
+	Secure      bool // chargers can go to security profiles 2 and 3
 }
 
 const (
@@ -43,7 +45,7 @@ const (
 
 // Depot is a number of chargers.
 type Depot struct {
-	chargers []charger
+	chargers []member
 	byID     map[string]*station.Station
 	log      *slog.Logger
 
@@ -53,14 +55,14 @@ type Depot struct {
 	scripts  sync.WaitGroup
 }
 
-type charger struct {
+type member struct {
 	station *station.Station
 	group   *scenario.Group
 	seed    uint64
 }
 
 // New makes the chargers. They start in Run.
-func New(cfg Config, dialer station.Dialer, book *ledger.Ledger, log *slog.Logger) (*Depot, error) {
+func New(cfg Config, dialer charger.Dialer, book *ledger.Ledger, log *slog.Logger) (*Depot, error) {
 	count := cfg.Count
 	if count == 0 {
 		count = cfg.Scenario.Chargers()
@@ -79,10 +81,10 @@ func New(cfg Config, dialer station.Dialer, book *ledger.Ledger, log *slog.Logge
 		}
 		return 0
 	}
-	var folder *station.Folder
+	var folder *charger.Folder
 	if cfg.StateDir != "" {
 		var err error
-		if folder, err = station.OpenFolder(cfg.StateDir); err != nil {
+		if folder, err = charger.OpenFolder(cfg.StateDir); err != nil {
 			return nil, err
 		}
 	}
@@ -103,7 +105,7 @@ func New(cfg Config, dialer station.Dialer, book *ledger.Ledger, log *slog.Logge
 				configuration[k] = v
 			}
 		}
-		var memory station.Memory = station.RAM{}
+		var memory charger.Memory = charger.RAM{}
 		if folder != nil {
 			memory = folder.File(id)
 		}
@@ -112,12 +114,12 @@ func New(cfg Config, dialer station.Dialer, book *ledger.Ledger, log *slog.Logge
 			Identity: id, Password: cfg.Password, Vendor: or(g.Vendor, "Chargeyard"), Model: or(g.Model, model(g.Supply)), Firmware: or(g.Firmware, "1.0.0"),
 			Outlets: outlets, RegisterWh: float64(1000 * (seed % 997)), Configuration: configuration,
 			Reconnect: first(cfg.Reconnect, cfg.Scenario.Reconnect, usualReconnect), CallTimeout: first(cfg.CallTimeout, usualTimeout),
-			BootTime: first(cfg.BootTime, usualBoot), DataVendors: append([]string{"e2e"}, cfg.DataVendors...), Seed: seed,
+			BootTime: first(cfg.BootTime, usualBoot), DataVendors: append([]string{"e2e"}, cfg.DataVendors...), Seed: seed, Secure: cfg.Secure,
 		}, dialer, memory, book, log)
 		if err != nil {
 			return nil, err
 		}
-		d.chargers = append(d.chargers, charger{st, g, seed})
+		d.chargers = append(d.chargers, member{st, g, seed})
 		d.byID[id] = st
 	}
 	return d, nil
@@ -144,8 +146,8 @@ func (d *Depot) Station(id string) (*station.Station, bool) {
 }
 
 // Views returns how all chargers stand, in order.
-func (d *Depot) Views(ctx context.Context) ([]station.View, error) {
-	all := make([]station.View, 0, len(d.chargers))
+func (d *Depot) Views(ctx context.Context) ([]charger.View, error) {
+	all := make([]charger.View, 0, len(d.chargers))
 	for _, c := range d.chargers {
 		v, err := c.station.Look(ctx)
 		if err != nil {
@@ -219,5 +221,5 @@ func (d *Depot) Empty(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return !slices.ContainsFunc(views, func(v station.View) bool { return v.Queue > 0 || v.Transaction() != "" }), nil
+	return !slices.ContainsFunc(views, func(v charger.View) bool { return v.Queue > 0 || v.Transaction() != "" }), nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/central"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/control"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/depot"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/ledger"
@@ -33,16 +34,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 30 * time.Second
-
-type wire struct{ dialer *socket.Dialer }
-
-func (w wire) Dial(ctx context.Context, identity string, password []byte) (station.Conn, error) {
-	conn, err := w.dialer.Dial(ctx, identity, password)
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
-}
 
 // yard is a depot with its central system, its ledger and its control port, all
 // over real sockets.
@@ -69,7 +60,7 @@ func open(t *testing.T, system *central.System, cfg depot.Config) *yard {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	y := &yard{t: t, ctx: ctx, central: system, path: filepath.Join(t.TempDir(), "ledger.jsonl")}
-	dialer, err := socket.New(system.URL(), nil)
+	dialer, err := socket.New(socket.Config{URL: system.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +73,7 @@ func open(t *testing.T, system *central.System, cfg depot.Config) *yard {
 		cfg.Prefix = "CP-"
 	}
 	cfg.Reconnect, cfg.BootTime, cfg.Seed = 50*time.Millisecond, 10*time.Millisecond, 1
-	if y.depot, err = depot.New(cfg, wire{dialer}, book, log); err != nil {
+	if y.depot, err = depot.New(cfg, dialer, book, log); err != nil {
 		t.Fatal(err)
 	}
 	port, err := control.Listen("127.0.0.1:0", y.depot, cancel, log)
@@ -162,7 +153,7 @@ func (y *yard) waitFor(what string, met func([]central.Said) bool) {
 }
 
 // await waits until all chargers are so.
-func (y *yard) await(what string, met func(station.View) bool) {
+func (y *yard) await(what string, met func(charger.View) bool) {
 	y.t.Helper()
 	ctx, cancel := context.WithTimeout(y.t.Context(), patience)
 	defer cancel()
@@ -254,7 +245,7 @@ func TestNothingIsLost(t *testing.T) {
 	if got := y.post("/drain", ""); got != http.StatusNoContent {
 		t.Fatalf("drain: %d", got)
 	}
-	y.await("drained", func(v station.View) bool { return v.Queue == 0 && v.Transaction() == "" })
+	y.await("drained", func(v charger.View) bool { return v.Queue == 0 && v.Transaction() == "" })
 	if got := y.post("/quit", ""); got != http.StatusNoContent {
 		t.Fatalf("quit: %d", got)
 	}
@@ -311,7 +302,7 @@ func TestStateDir(t *testing.T) {
 	dir := t.TempDir()
 	cfg := depot.Config{Scenario: load(t, "idle"), Identity: "CP 1/2", StateDir: dir}
 	y := open(t, system, cfg)
-	y.await("registered", func(v station.View) bool { return v.Registered })
+	y.await("registered", func(v charger.View) bool { return v.Registered })
 	st, _ := y.depot.Station("CP 1/2")
 	for _, err := range []error{plug(st), st.Tap(t.Context(), 1, "A")} {
 		if err != nil {
@@ -319,7 +310,7 @@ func TestStateDir(t *testing.T) {
 		}
 	}
 	y.waitFor("a start", func(all []central.Said) bool { return count[*ocpp16.StartTransactionRequest](all) == 1 })
-	y.await("confirmed", func(v station.View) bool { return v.Queue == 0 && v.Transaction() == "1" })
+	y.await("confirmed", func(v charger.View) bool { return v.Queue == 0 && v.Transaction() == "1" })
 	y.end()
 	again := open(t, system, cfg)
 	again.waitFor("the stop of the interrupted session", func(all []central.Said) bool { return count[*ocpp16.StopTransactionRequest](all) == 1 })
@@ -346,7 +337,7 @@ func TestControl(t *testing.T) {
 	system := central.New()
 	t.Cleanup(system.Close)
 	y := open(t, system, depot.Config{Scenario: load(t, "idle"), Count: 2, Connectors: 2})
-	y.await("registered", func(v station.View) bool { return v.Registered })
+	y.await("registered", func(v charger.View) bool { return v.Registered })
 	for _, step := range []struct {
 		path, body string
 		want       int
@@ -372,7 +363,7 @@ func TestControl(t *testing.T) {
 	}
 	y.waitFor("a start", func(all []central.Said) bool { return count[*ocpp16.StartTransactionRequest](all) == 1 })
 	st, _ := y.depot.Station("CP-001")
-	if err := st.Await(y.ctx, func(v station.View) bool { return v.Queue == 0 }); err != nil {
+	if err := st.Await(y.ctx, func(v charger.View) bool { return v.Queue == 0 }); err != nil {
 		t.Fatal(err)
 	}
 	rows := y.rows()
@@ -394,7 +385,7 @@ func TestControl(t *testing.T) {
 	if got := y.post("/stations/CP-001/power-on", ``); got != 204 {
 		t.Error(got)
 	}
-	y.await("all there", func(v station.View) bool { return v.Registered && v.Queue == 0 })
+	y.await("all there", func(v charger.View) bool { return v.Registered && v.Queue == 0 })
 	if _, err := control.Listen("0.0.0.0:0", y.depot, func() {}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("the control port opened to the world")
 	}
@@ -418,7 +409,7 @@ func TestUpkeep(t *testing.T) {
 	system := central.New()
 	t.Cleanup(system.Close)
 	y := open(t, system, depot.Config{Scenario: load(t, "idle"), Identity: "CP-1"})
-	y.await("registered", func(v station.View) bool { return v.Registered && v.Queue == 0 })
+	y.await("registered", func(v charger.View) bool { return v.Registered && v.Queue == 0 })
 	call := func(req ocpp16.Request) ocpp16.Response {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -554,21 +545,21 @@ func TestPassword(t *testing.T) {
 	t.Cleanup(system.Close)
 	system.Password = "first-password-0001"
 	y := open(t, system, depot.Config{Scenario: load(t, "idle"), Identity: "CP-1", Password: "first-password-0001"})
-	y.await("registered", func(v station.View) bool { return v.Registered })
+	y.await("registered", func(v charger.View) bool { return v.Registered })
 	req := &ocpp16.ChangeConfigurationRequest{Key: "AuthorizationKey", Value: "6e65772d70617373776f72642d303031"} // hex of what follows
 	system.SetPassword("new-password-001")
 	if err := system.Call(y.ctx, "CP-1", req, req.NewResponse()); err != nil {
 		t.Fatal(err)
 	}
-	y.await("away", func(v station.View) bool { return !v.Connected })
-	y.await("back with the new password", func(v station.View) bool { return v.Connected })
+	y.await("away", func(v charger.View) bool { return !v.Connected })
+	y.await("back with the new password", func(v charger.View) bool { return v.Connected })
 }
 
 func TestConfig(t *testing.T) {
 	if _, err := depot.New(depot.Config{Scenario: load(t, "idle"), Identity: "X", Count: 2}, nil, nil, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("two chargers with one identity")
 	}
-	if _, err := socket.New("http://127.0.0.1", nil); err == nil {
+	if _, err := socket.New(socket.Config{URL: "http://127.0.0.1"}); err == nil {
 		t.Error("an address that is no WebSocket")
 	}
 	var b bytes.Buffer

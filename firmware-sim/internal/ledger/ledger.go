@@ -18,43 +18,52 @@ import (
 // Message is a message of a charger that the far end has to account for. It is
 // written once its fate is known, or when the simulator ends.
 type Message struct {
-	Time      time.Time       `json:"time"`
-	Station   string          `json:"station"`
-	Action    string          `json:"action"`
-	Payload   json.RawMessage `json:"payload"`          // as it was last sent
-	Answer    json.RawMessage `json:"answer,omitempty"` // payload of the CALLRESULT
-	Error     string          `json:"error,omitempty"`  // why there is no answer
-	Confirmed bool            `json:"confirmed"`        // a CALLRESULT came
-	Pending   bool            `json:"pending"`          // still in the charger's memory when the simulator ended
-	Attempts  int             `json:"attempts"`         // how often it was put on the wire
-	Offline   bool            `json:"offline"`          // made while there was no connection
-	Created   time.Time       `json:"created"`
-	FirstSent *time.Time      `json:"first_sent,omitempty"`
+	Time        time.Time       `json:"time"`
+	Station     string          `json:"station"`
+	Version     string          `json:"version,omitempty"`     // of OCPP, as its sub-protocol
+	Personality string          `json:"personality,omitempty"` // of a charger with quirks
+	Action      string          `json:"action"`
+	Payload     json.RawMessage `json:"payload"`          // as it was last sent, before quirks
+	Answer      json.RawMessage `json:"answer,omitempty"` // payload of the CALLRESULT
+	Error       string          `json:"error,omitempty"`  // why there is no answer
+	Confirmed   bool            `json:"confirmed"`        // a CALLRESULT came
+	Pending     bool            `json:"pending"`          // still in the charger's memory when the simulator ended
+	Attempts    int             `json:"attempts"`         // how often it was put on the wire
+	Offline     bool            `json:"offline"`          // made while there was no connection
+	Created     time.Time       `json:"created"`
+	FirstSent   *time.Time      `json:"first_sent,omitempty"`
 }
 
 // Order is a CALL that came to a charger and was answered with a CALLRESULT. It
 // is written before the answer is sent.
 type Order struct {
-	Time    time.Time       `json:"time"`
-	Station string          `json:"station"`
-	Action  string          `json:"action"`
-	Payload json.RawMessage `json:"payload"`
-	Answer  json.RawMessage `json:"answer"`
+	Time        time.Time       `json:"time"`
+	Station     string          `json:"station"`
+	Version     string          `json:"version,omitempty"`
+	Personality string          `json:"personality,omitempty"`
+	Action      string          `json:"action"`
+	Payload     json.RawMessage `json:"payload"`
+	Answer      json.RawMessage `json:"answer"`
 }
 
-// Session is a transaction whose StopTransaction was confirmed.
+// Session is a transaction whose end was confirmed. It tells the truth of the
+// meter, whatever a charger with quirks made of it on the wire.
 type Session struct {
-	Time        time.Time `json:"time"`
-	Station     string    `json:"station"`
-	Connector   int       `json:"connector"`
-	Token       string    `json:"token"`
-	Transaction int64     `json:"transaction"` // -1 when the charger never learned it
-	Start       time.Time `json:"start"`
-	Stop        time.Time `json:"stop"`
-	MeterStart  int64     `json:"meter_start"` // Wh
-	MeterStop   int64     `json:"meter_stop"`  // Wh
-	Reason      string    `json:"reason"`
-	Samples     int       `json:"samples"` // MeterValues made
+	Time          time.Time `json:"time"`
+	Station       string    `json:"station"`
+	Version       string    `json:"version,omitempty"`
+	Personality   string    `json:"personality,omitempty"`
+	Connector     int       `json:"connector"` // in OCPP 2: of EVSE 1, 2, …, each of which has one
+	Token         string    `json:"token"`
+	Transaction   int64     `json:"transaction"`              // of OCPP 1.6; -1 when the charger never learned it
+	TransactionID string    `json:"transaction_id,omitempty"` // of OCPP 2
+	Start         time.Time `json:"start"`
+	Stop          time.Time `json:"stop"`
+	MeterStart    int64     `json:"meter_start"` // Wh
+	MeterStop     int64     `json:"meter_stop"`  // Wh
+	Reason        string    `json:"reason"`
+	EnergyWh      float64   `json:"energy_wh"` // that flowed, not rounded
+	Samples       int       `json:"samples"`   // readings made in between
 }
 
 // Ledger is safe for use by many chargers. A nil Ledger takes everything and

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
 
@@ -30,8 +30,8 @@ type Charger interface {
 	SetLink(ctx context.Context, up bool) error
 	SetPower(ctx context.Context, on bool) error
 	SkewClock(ctx context.Context, by time.Duration) error
-	Look(ctx context.Context) (station.View, error)
-	Await(ctx context.Context, met func(station.View) bool) error
+	Look(ctx context.Context) (charger.View, error)
+	Await(ctx context.Context, met func(charger.View) bool) error
 }
 
 // Player lives through the script of one connector.
@@ -63,12 +63,12 @@ func (p *Player) Play(ctx context.Context) error {
 	// §4.2.1 advises to let nobody charge before the first registration; a
 	// charger without a central system begins after a while nevertheless.
 	registered, cancel := context.WithTimeout(ctx, opening)
-	err := p.charger.Await(registered, func(v station.View) bool { return v.Registered })
+	err := p.charger.Await(registered, func(v charger.View) bool { return v.Registered })
 	cancel()
 	if err == nil || ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = p.steps(ctx, p.group.Script)
 	}
-	if ctx.Err() != nil || errors.Is(err, station.ErrStopped) {
+	if ctx.Err() != nil || errors.Is(err, charger.ErrStopped) {
 		return nil // whatever was waited for: the end has come
 	}
 	return err
@@ -80,7 +80,7 @@ func (p *Player) steps(ctx context.Context, all []Step) error {
 			return ctx.Err()
 		}
 		err := p.step(ctx, s)
-		if errors.Is(err, station.ErrRefused) { // people meet that too: they go on
+		if errors.Is(err, charger.ErrRefused) { // people meet that too: they go on
 			p.log.Debug("not possible", "step", string(s.Kind), "line", s.Line, "err", err)
 			continue
 		}
@@ -175,7 +175,7 @@ func (p *Player) tap(ctx context.Context, at int, token string) error {
 	if err := p.charger.Tap(ctx, at, token); err != nil {
 		return err
 	}
-	return p.charger.Await(ctx, func(v station.View) bool { return !v.Connectors[at-1].Authorizing })
+	return p.charger.Await(ctx, func(v charger.View) bool { return !v.Connectors[at-1].Authorizing })
 }
 
 // charge waits while a transaction goes on: for a time, until a state of charge,
@@ -185,7 +185,7 @@ func (p *Player) charge(ctx context.Context, at int, s Step) error {
 	begin, cancel := context.WithTimeout(ctx, beginning)
 	defer cancel()
 	running := false
-	err := p.charger.Await(begin, func(v station.View) bool {
+	err := p.charger.Await(begin, func(v charger.View) bool {
 		c := v.Connectors[at-1]
 		running = c.Transaction != ""
 		return running || !c.Waiting && !c.Authorizing
@@ -201,7 +201,7 @@ func (p *Player) charge(ctx context.Context, at int, s Step) error {
 		limit, cancel = context.WithTimeout(ctx, length)
 	}
 	defer cancel()
-	err = p.charger.Await(limit, func(v station.View) bool {
+	err = p.charger.Await(limit, func(v charger.View) bool {
 		c := v.Connectors[at-1]
 		return c.Transaction == "" || s.UntilSoC > 0 && (c.SoC >= s.UntilSoC || !c.Wants)
 	})

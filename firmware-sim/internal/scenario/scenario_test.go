@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/scenario"
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
 	"github.com/chargeyard/chargeyard/firmware-sim/scenarios"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 	"go.uber.org/goleak"
@@ -190,13 +190,13 @@ type fake struct {
 	mu      sync.Mutex
 	begun   time.Time
 	done    []string
-	view    station.View
+	view    charger.View
 	refuse  bool
 	changed chan struct{}
 }
 
 func newFake() *fake {
-	return &fake{begun: time.Now(), changed: make(chan struct{}), view: station.View{Registered: true, Connectors: make([]station.ConnectorView, 2)}}
+	return &fake{begun: time.Now(), changed: make(chan struct{}), view: charger.View{Registered: true, Connectors: make([]charger.ConnectorView, 2)}}
 }
 
 func (f *fake) note(format string, args ...any) error {
@@ -215,7 +215,7 @@ func (f *fake) Plug(_ context.Context, c int, _ car.Car) error {
 func (f *fake) Unplug(_ context.Context, c int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.view.Connectors[c-1] = station.ConnectorView{}
+	f.view.Connectors[c-1] = charger.ConnectorView{}
 	return f.note("unplug %d", c)
 }
 
@@ -223,12 +223,12 @@ func (f *fake) Tap(_ context.Context, c int, token string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refuse {
-		return fmt.Errorf("%w: no", station.ErrRefused)
+		return fmt.Errorf("%w: no", charger.ErrRefused)
 	}
 	if v := &f.view.Connectors[c-1]; v.Transaction == "" {
-		*v = station.ConnectorView{Transaction: "1", Token: token, Wants: true}
+		*v = charger.ConnectorView{Transaction: "1", Token: token, Wants: true}
 	} else {
-		*v = station.ConnectorView{}
+		*v = charger.ConnectorView{}
 	}
 	return f.note("tap %d %s", c, token)
 }
@@ -263,7 +263,7 @@ func (f *fake) SkewClock(_ context.Context, by time.Duration) error {
 	return f.note("skew %s", by)
 }
 
-func (f *fake) Look(context.Context) (station.View, error) {
+func (f *fake) Look(context.Context) (charger.View, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	v := f.view
@@ -271,7 +271,7 @@ func (f *fake) Look(context.Context) (station.View, error) {
 	return v, nil
 }
 
-func (f *fake) Await(ctx context.Context, met func(station.View) bool) error {
+func (f *fake) Await(ctx context.Context, met func(charger.View) bool) error {
 	for {
 		f.mu.Lock()
 		ok, changed := met(f.view), f.changed

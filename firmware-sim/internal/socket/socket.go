@@ -5,18 +5,20 @@ package socket
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/chargeyard/chargeyard/shared/ocppj"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/gorilla/websocket"
 )
 
@@ -27,31 +29,75 @@ const (
 	bufferBytes      = 1024    // of reading and writing, each; larger frames are cut for the wire
 )
 
-// Dialer connects chargers to one central system.
-type Dialer struct {
-	base   *url.URL
-	dialer websocket.Dialer
+// Config is one central system.
+type Config struct {
+	// URL is its endpoint, to which the identity of each charger is appended.
+	URL string
+	// SecureURL is where chargers of security profiles 2 and 3 connect to (wss);
+	// empty: to URL too.
+	SecureURL string
+	// Roots, in PEM, are those that its certificate has to lead to; empty: those
+	// of this machine.
+	Roots []byte
 }
 
-// New returns a Dialer for the endpoint at rawURL, to which the identity of
-// each charger is appended. Config is for wss; nil means the usual one.
-func New(rawURL string, config *tls.Config) (*Dialer, error) {
-	u, err := url.Parse(rawURL)
+// Dialer connects chargers to one central system.
+type Dialer struct {
+	base, secure *url.URL
+	roots        []byte
+	pool         sync.Pool // of buffers
+}
+
+// New returns a Dialer.
+func New(cfg Config) (*Dialer, error) {
+	base, err := endpoint(cfg.URL, "ws", "wss")
+	if err != nil {
+		return nil, err
+	}
+	d := &Dialer{base: base, secure: base, roots: cfg.Roots}
+	if cfg.SecureURL != "" {
+		if d.secure, err = endpoint(cfg.SecureURL, "wss"); err != nil {
+			return nil, err
+		}
+	}
+	if len(cfg.Roots) > 0 && !x509.NewCertPool().AppendCertsFromPEM(cfg.Roots) {
+		return nil, errors.New("root certificates of the central system: expected certificates in PEM")
+	}
+	return d, nil
+}
+
+func endpoint(raw string, schemes ...string) (*url.URL, error) {
+	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("url of the central system: %w", err)
 	}
-	if u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
-		return nil, fmt.Errorf("url of the central system: %q: expected ws://host:port/path or wss://host:port/path", rawURL)
+	if !slices.Contains(schemes, u.Scheme) || u.Host == "" {
+		return nil, fmt.Errorf("url of the central system: %q: expected %s://host:port/path", raw, strings.Join(schemes, ":// or "))
 	}
-	return &Dialer{base: u, dialer: websocket.Dialer{
-		Proxy:            http.ProxyFromEnvironment,
-		HandshakeTimeout: handshakeTimeout,
-		Subprotocols:     []string{ocppj.V16},
-		ReadBufferSize:   bufferBytes,
-		WriteBufferSize:  bufferBytes,
-		WriteBufferPool:  &sync.Pool{},
-		TLSClientConfig:  config,
-	}}, nil
+	return u, nil
+}
+
+// Secure tells whether chargers can go to security profiles 2 and 3.
+func (d *Dialer) Secure() bool { return d.secure.Scheme == "wss" }
+
+// tls is what a charger brings to a TLS handshake.
+func (d *Dialer) tls(login charger.Login) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(d.roots) > 0 || len(login.Roots) > 0 {
+		config.RootCAs = x509.NewCertPool()
+		config.RootCAs.AppendCertsFromPEM(d.roots)
+		for _, root := range login.Roots {
+			config.RootCAs.AppendCertsFromPEM([]byte(root))
+		}
+	}
+	if login.Chain != "" && login.Profile != 2 {
+		pair, err := tls.X509KeyPair([]byte(login.Chain), []byte(login.Key))
+		if err != nil {
+			return nil, fmt.Errorf("certificate of the charger: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
 }
 
 // StatusError is a handshake that the central system refused.
@@ -64,17 +110,37 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("the handshake was answered with %d %s", e.Code, http.StatusText(e.Code))
 }
 
-// Dial connects as identity. An empty password sends no credentials.
-func (d *Dialer) Dial(ctx context.Context, identity string, password []byte) (*Conn, error) {
+// Dial connects a charger. An empty password, or security profile 3, sends no
+// credentials.
+func (d *Dialer) Dial(ctx context.Context, login charger.Login) (charger.Conn, error) {
 	header := http.Header{}
-	if len(password) > 0 {
-		pair := append([]byte(identity+":"), password...)
+	if len(login.Password) > 0 && login.Profile != 3 {
+		pair := append([]byte(login.Identity+":"), login.Password...)
 		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString(pair))
 	}
 	endpoint := *d.base
-	endpoint.RawPath = strings.TrimSuffix(endpoint.EscapedPath(), "/") + "/" + url.PathEscape(identity)
-	endpoint.Path = strings.TrimSuffix(endpoint.Path, "/") + "/" + identity
-	ws, resp, err := d.dialer.DialContext(ctx, endpoint.String(), header)
+	if login.Profile >= 2 {
+		endpoint = *d.secure
+	}
+	endpoint.RawPath = strings.TrimSuffix(endpoint.EscapedPath(), "/") + "/" + url.PathEscape(login.Identity)
+	endpoint.Path = strings.TrimSuffix(endpoint.Path, "/") + "/" + login.Identity
+	dialer := websocket.Dialer{
+		Proxy: http.ProxyFromEnvironment, HandshakeTimeout: handshakeTimeout,
+		ReadBufferSize: bufferBytes, WriteBufferSize: bufferBytes, WriteBufferPool: &d.pool,
+	}
+	if endpoint.Scheme == "wss" {
+		config, err := d.tls(login)
+		if err != nil {
+			return nil, err
+		}
+		dialer.TLSClientConfig = config
+	}
+	want := ""
+	if !login.Unnamed {
+		want = login.Version
+		dialer.Subprotocols = []string{want}
+	}
+	ws, resp, err := dialer.DialContext(ctx, endpoint.String(), header)
 	if resp != nil {
 		defer resp.Body.Close()
 	}
@@ -84,8 +150,8 @@ func (d *Dialer) Dial(ctx context.Context, identity string, password []byte) (*C
 		}
 		return nil, err
 	}
-	if got := ws.Subprotocol(); got != ocppj.V16 {
-		err := fmt.Errorf("the central system chose sub-protocol %q, expected %q", got, ocppj.V16)
+	if got := ws.Subprotocol(); got != want {
+		err := fmt.Errorf("the central system chose sub-protocol %q, expected %q", got, want)
 		return nil, errors.Join(err, ws.Close())
 	}
 	ws.SetReadLimit(frameLimit)

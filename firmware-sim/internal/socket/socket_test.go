@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/socket"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 )
@@ -38,15 +40,15 @@ func serve(t *testing.T, protocols []string, talk func(*websocket.Conn)) (string
 	return "ws" + strings.TrimPrefix(server.URL, "http") + "/some/path/", requests
 }
 
-func dial(t *testing.T, url, identity string, password []byte) (*socket.Conn, error) {
+func dial(t *testing.T, url, identity string, password []byte) (charger.Conn, error) {
 	t.Helper()
-	d, err := socket.New(url, nil)
+	d, err := socket.New(socket.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	return d.Dial(ctx, identity, password)
+	return d.Dial(ctx, charger.Login{Identity: identity, Version: ocppj.V16, Password: password})
 }
 
 // echo sends back what it gets until the other side goes.
@@ -98,7 +100,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("%v, want a word about the sub-protocol", err)
 	}
 	for _, bad := range []string{"http://127.0.0.1/", "ws:///x", "::"} {
-		if _, err := socket.New(bad, nil); err == nil {
+		if _, err := socket.New(socket.Config{URL: bad}); err == nil {
 			t.Errorf("%s was taken", bad)
 		}
 	}

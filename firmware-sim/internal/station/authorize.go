@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -39,7 +40,7 @@ func (s *Station) recall(tag string) knowledge {
 }
 
 func (s *Station) judge(info ocpp16.IDTagInfo) knowledge {
-	expired := !info.ExpiryDate.Time.IsZero() && !s.now().Before(info.ExpiryDate.Time)
+	expired := !info.ExpiryDate.Time.IsZero() && !s.Now().Before(info.ExpiryDate.Time)
 	return knowledge{known: true, accepted: info.Status == ocpp16.AuthorizationStatusAccepted && !expired, parent: info.ParentIDTag}
 }
 
@@ -52,7 +53,7 @@ func (s *Station) learn(tag string, info ocpp16.IDTagInfo) {
 	if listed, ok := s.state.List.Entries[tagKey(tag)]; ok && s.keys.Bool(keys.LocalAuthListEnabled) {
 		if s.judge(listed).accepted != s.judge(info).accepted && !s.conflict {
 			s.conflict = true
-			s.in("conflict", time.Minute, func() { s.conflict = false })
+			s.In("conflict", time.Minute, func() { s.conflict = false })
 		}
 		return
 	}
@@ -60,8 +61,8 @@ func (s *Station) learn(tag string, info ocpp16.IDTagInfo) {
 		return
 	}
 	info.Extra = nil
-	s.state.Cache[tagKey(tag)] = CacheEntry{Info: info, Seen: ms(s.now())}
-	s.dirty = true
+	s.state.Cache[tagKey(tag)] = CacheEntry{Info: info, Seen: charger.Milliseconds(s.Now())}
+	s.Dirty()
 	for len(s.state.Cache) > maxCache {
 		s.evict()
 	}
@@ -90,7 +91,7 @@ func (s *Station) evict() {
 // answer and its group.
 func (s *Station) authorize(tag string, decided func(accepted bool, parent string)) {
 	k := s.recall(tag)
-	if !s.accepted() {
+	if !s.Accepted() {
 		decided(s.offlineDecision(k), k.parent)
 		return
 	}
@@ -121,16 +122,16 @@ func (s *Station) offlineDecision(k knowledge) bool {
 
 // Tap presents a card at a connector, or at the charge point for connector 0.
 func (s *Station) Tap(ctx context.Context, id int, tag string) error {
-	return s.do(ctx, func() error {
-		if !s.powered {
-			return refused("the charge point has no power")
+	return s.Do(ctx, func() error {
+		if !s.Powered {
+			return charger.Refused("the charge point has no power")
 		}
 		c := s.connector(int64(id))
 		if id == 0 {
 			c = s.likely()
 		}
 		if c == nil {
-			return refused("there is no connector %d", id)
+			return charger.Refused("there is no connector %d", id)
 		}
 		return s.tap(c, tag)
 	})
@@ -153,7 +154,7 @@ func (s *Station) likely() *connector {
 
 func (s *Station) tap(c *connector, tag string) error {
 	if c.authorizing {
-		return refused("a card is being checked at connector %d", c.id)
+		return charger.Refused("a card is being checked at connector %d", c.id)
 	}
 	if tx := s.running(c); tx != nil {
 		s.tapToStop(c, tx, tag)
@@ -161,7 +162,7 @@ func (s *Station) tap(c *connector, tag string) error {
 	}
 	if w := c.waiting; w != nil && strings.EqualFold(w.tag, tag) { // second presentation: B1
 		c.waiting = nil
-		s.off("plug " + itoa(c.id))
+		s.Off("plug " + itoa(c.id))
 		return nil
 	}
 	if err := s.usable(c); err != nil {
@@ -202,13 +203,13 @@ func (s *Station) usable(c *connector) error {
 	f := s.broken(c)
 	switch {
 	case s.draining:
-		return refused("the charge point is being emptied")
+		return charger.Refused("the charge point is being emptied")
 	case s.resetting != "":
-		return refused("the charge point is starting anew")
+		return charger.Refused("the charge point is starting anew")
 	case f != nil && !f.warning():
-		return refused("connector %d is broken: %s", c.id, f.code)
+		return charger.Refused("connector %d is broken: %s", c.id, f.code)
 	case s.inoperative(c), s.firmware.installing:
-		return refused("connector %d is out of service", c.id)
+		return charger.Refused("connector %d is out of service", c.id)
 	}
 	return nil
 }
@@ -222,9 +223,9 @@ func (s *Station) admit(c *connector, a admission) {
 	}
 	c.waiting = &a
 	name := "plug " + itoa(c.id)
-	s.off(name)
+	s.Off(name)
 	if wait := s.keys.Seconds(keys.ConnectionTimeOut); wait > 0 {
-		s.in(name, wait, func() { c.waiting = nil })
+		s.In(name, wait, func() { c.waiting = nil })
 	}
 }
 
@@ -266,6 +267,6 @@ func (s *Station) updateList(req *ocpp16.SendLocalListRequest) ocpp16.UpdateStat
 		return ocpp16.UpdateStatusFailed
 	}
 	list.Version, list.Entries = req.ListVersion, next
-	s.dirty = true
+	s.Dirty()
 	return ocpp16.UpdateStatusAccepted
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -12,9 +13,6 @@ const (
 	// bootRetry is the wait after a BootNotification that was not answered, or
 	// refused without an interval (§4.2: the charge point chooses).
 	bootRetry = 30 * time.Second
-	// clockSlack is how far our clock may be from the central system's before
-	// it is set: whole seconds and the way here are no reason.
-	clockSlack = 2 * time.Second
 	// resetPatience is how long a soft reset waits for its StopTransactions to
 	// be answered.
 	resetPatience = 15 * time.Second
@@ -22,73 +20,63 @@ const (
 
 // powerOn is the start of the firmware.
 func (s *Station) powerOn() {
-	if s.powered {
+	if s.Powered {
 		return
 	}
-	s.powered, s.fresh = true, true
-	s.registration = ""
+	s.Powered, s.fresh = true, true
+	s.Registration = ""
 	s.boardStatus = report{}
 	for _, c := range s.connectors {
 		c.wake()
 	}
 	s.expireReservations()
 	s.scheduleAligned()
-	s.in("tick", s.tickDelay(), s.tick)
-	// Charge points that get their power back together do not start together.
-	s.in("connect", s.cfg.BootTime+time.Duration(s.random.Float64()*float64(s.cfg.Reconnect)), s.connect)
-	s.log.Info("power is on", "firmware", s.state.Firmware)
+	s.In("tick", s.tickDelay(), s.tick)
+	s.Startup()
+	s.Log.Info("power is on", "firmware", s.state.Firmware)
 }
 
 // powerOff is the loss of power: RAM is gone, contactors open, and what ran is
 // noted with the last of the charge.
 func (s *Station) powerOff() {
-	if !s.powered {
+	if !s.Powered {
 		return
 	}
 	s.advanceAll()
-	s.state.Alive = s.now()
+	s.state.Alive = s.Now()
 	s.interrupted(s.state.Alive)
-	s.powered = false
-	s.dropLink("", false)
+	s.Powered = false
+	s.DropLink("", false)
 	s.forget()
-	s.log.Info("power is off")
+	s.Log.Info("power is off")
 }
 
 // forget loses what is in RAM.
 func (s *Station) forget() {
-	for _, c := range s.calls {
-		s.giveUp(c, "lost with the power")
-	}
-	s.calls = nil
-	if s.pending != nil {
-		s.giveUp(s.pending, "lost with the power")
-		s.pending = nil
-	}
-	s.retryAt, s.timeouts, s.resetting = time.Time{}, 0, ""
+	s.Forget()
+	s.resetting = ""
 	s.firmware.end()
 	s.upload.end()
 	s.noSecurity, s.conflict = false, false
 	for _, c := range s.connectors {
 		c.sleep()
 	}
-	clear(s.alarms)
-	s.dirty = true
 }
 
 // reboot is an orderly start anew: the application ends and begins.
 func (s *Station) reboot(why string) {
-	s.log.Info("starting anew", "because", why)
-	s.dropLink(why, true)
+	s.Log.Info("starting anew", "because", why)
+	s.DropLink(why, true)
 	s.advanceAll()
-	s.state.Alive = s.now()
-	s.powered = false
+	s.state.Alive = s.Now()
+	s.Powered = false
 	s.forget()
 	s.powerOn()
 }
 
 // SetPower takes the mains away from the charge point, or gives it back.
 func (s *Station) SetPower(ctx context.Context, on bool) error {
-	return s.do(ctx, func() error {
+	return s.Do(ctx, func() error {
 		if on {
 			s.powerOn()
 		} else {
@@ -98,22 +86,17 @@ func (s *Station) SetPower(ctx context.Context, on bool) error {
 	})
 }
 
-// boot sends a BootNotification, unless one waits already.
-func (s *Station) boot() {
-	s.off("boot")
-	for _, c := range s.calls {
-		if c.action == ocpp16.ActionBootNotification {
-			return
-		}
-	}
-	if s.pending != nil && s.pending.action == ocpp16.ActionBootNotification || s.link.conn == nil {
+// Boot sends a BootNotification, unless one waits already.
+func (s *Station) Boot() {
+	s.Off("boot")
+	if s.Busy(ocpp16.ActionBootNotification) || !s.Connected() {
 		return
 	}
 	c := s.say(&ocpp16.BootNotificationRequest{
 		ChargePointVendor: s.cfg.Vendor, ChargePointModel: s.cfg.Model, ChargePointSerialNumber: cutText(s.cfg.Identity, 25),
 		FirmwareVersion: s.state.Firmware, MeterType: "simulated",
 	}, s.booted)
-	c.early = true
+	c.Early = true
 }
 
 func cutText(text string, n int) string {
@@ -124,9 +107,9 @@ func cutText(text string, n int) string {
 // booted takes the answer to a BootNotification, §4.2.
 func (s *Station) booted(answer ocpp16.Response, err error) {
 	if err != nil {
-		if s.link.conn != nil {
-			s.log.Warn("the BootNotification has no answer", "err", err)
-			s.in("boot", bootRetry, s.boot)
+		if s.Connected() {
+			s.Log.Warn("the BootNotification has no answer", "err", err)
+			s.In("boot", bootRetry, s.Boot)
 		}
 		return
 	}
@@ -134,28 +117,28 @@ func (s *Station) booted(answer ocpp16.Response, err error) {
 	if !ok {
 		return
 	}
-	before := s.registration
-	s.registration = resp.Status
+	before := s.Registration
+	s.Registration = charger.Registration(resp.Status)
 	s.setClock(resp.CurrentTime.Time)
 	wait := time.Duration(resp.Interval) * time.Second
-	s.log.Info("registration", "status", string(resp.Status), "interval", wait)
-	if resp.Status != ocpp16.RegistrationStatusAccepted {
+	s.Log.Info("registration", "status", string(resp.Status), "interval", wait)
+	if s.Registration != charger.Accepted {
 		if wait <= 0 {
-			wait = bootRetry + time.Duration(s.random.Float64()*float64(bootRetry))
+			wait = bootRetry + time.Duration(s.Random.Float64()*float64(bootRetry))
 		}
-		if resp.Status == ocpp16.RegistrationStatusRejected {
-			s.rejectedTill = time.Now().Add(wait)
+		if s.Registration == charger.Rejected {
+			s.RejectedTill = time.Now().Add(wait)
 		}
-		s.in("boot", wait, s.boot)
+		s.In("boot", wait, s.Boot)
 		return
 	}
-	s.rejectedTill = time.Time{}
+	s.RejectedTill = time.Time{}
 	if wait > 0 {
 		s.keys.Values[keys.HeartbeatInterval] = itoa(resp.Interval)
-		s.dirty = true
+		s.Dirty()
 	}
 	s.scheduleHeartbeat()
-	if before != ocpp16.RegistrationStatusAccepted {
+	if before != charger.Accepted {
 		s.boardStatus = report{}
 		for _, c := range s.connectors {
 			c.reported = report{}
@@ -170,41 +153,26 @@ func (s *Station) booted(answer ocpp16.Response, err error) {
 
 // setClock follows the central system's time.
 func (s *Station) setClock(t time.Time) {
-	if t.IsZero() {
-		return
-	}
-	if off := t.Sub(s.now()); off.Abs() > clockSlack {
-		s.log.Info("the clock is set", "by", off.Round(time.Millisecond))
-		s.offset += off
-		s.dirty = true
+	if s.SetClock(t) {
 		s.scheduleAligned()
 	}
 }
 
-// SkewClock moves the charge point's clock until the central system sets it.
-func (s *Station) SkewClock(ctx context.Context, by time.Duration) error {
-	return s.do(ctx, func() error {
-		s.offset += by
-		s.dirty = true
-		return nil
-	})
-}
-
 func (s *Station) scheduleHeartbeat() {
-	s.off("heartbeat")
+	s.Off("heartbeat")
 	every := s.keys.Seconds(keys.HeartbeatInterval)
-	if every <= 0 || !s.accepted() {
+	if every <= 0 || !s.Accepted() {
 		return
 	}
-	s.in("heartbeat", every, func() {
+	s.In("heartbeat", every, func() {
 		s.heartbeat()
 		s.scheduleHeartbeat()
 	})
 }
 
 func (s *Station) heartbeat() *call {
-	for _, c := range s.calls { // one that waits is enough
-		if c.action == ocpp16.ActionHeartbeat {
+	for _, c := range s.Calls { // one that waits is enough
+		if c.Action == ocpp16.ActionHeartbeat {
 			return c
 		}
 	}
@@ -228,19 +196,19 @@ func (s *Station) reset(kind ocpp16.ResetType) {
 		}
 	}
 	if kind == ocpp16.ResetTypeHard { // messages go out after the start
-		s.in("reset", 100*time.Millisecond, func() { s.reboot("hard reset") })
+		s.In("reset", 100*time.Millisecond, func() { s.reboot("hard reset") })
 		return
 	}
 	// A soft one says goodbye in order first.
 	deadline := time.Now().Add(resetPatience)
 	var wait func()
 	wait = func() {
-		busy := len(s.state.Queue) > 0 || len(s.calls) > 0 || s.pending != nil
-		if busy && time.Now().Before(deadline) && s.accepted() {
-			s.in("reset", 100*time.Millisecond, wait)
+		busy := len(s.Queue) > 0 || !s.AllSaid()
+		if busy && time.Now().Before(deadline) && s.Accepted() {
+			s.In("reset", 100*time.Millisecond, wait)
 			return
 		}
 		s.reboot("soft reset")
 	}
-	s.in("reset", 100*time.Millisecond, wait)
+	s.In("reset", 100*time.Millisecond, wait)
 }

@@ -26,17 +26,17 @@ func (s *Station) signCertificate() *call {
 	organization := s.keys.Get(keys.CpoName)
 	key, csr, err := trust.Request(s.cfg.Identity, organization)
 	if err != nil {
-		s.log.Error("make a certificate request", "err", err)
+		s.Log.Error("make a certificate request", "err", err)
 		return nil
 	}
 	s.state.PendingKey = key
-	s.dirty = true
+	s.Dirty()
 	c := s.say(&ocpp16.SignCertificateRequest{CSR: csr}, func(answer ocpp16.Response, err error) {
 		if resp, ok := answer.(*ocpp16.SignCertificateResponse); ok && err == nil && resp.Status == ocpp16.GenericStatusRejected {
-			s.log.Warn("the central system will not sign a certificate")
+			s.Log.Warn("the central system will not sign a certificate")
 		}
 	})
-	c.keep = true
+	c.Keep = true
 	return c
 }
 
@@ -46,12 +46,12 @@ func (s *Station) takeCertificate(req *ocpp16.CertificateSignedRequest) ocpp16.C
 	if key == "" {
 		key = s.state.Key
 	}
-	if err := trust.CheckChain(req.CertificateChain, key, s.now()); err != nil {
+	if err := trust.CheckChain(req.CertificateChain, key, s.Now()); err != nil {
 		s.security("InvalidChargePointCertificate", err.Error())
 		return ocpp16.CertificateSignedStatusRejected
 	}
 	s.state.Key, s.state.Chain, s.state.PendingKey = key, req.CertificateChain, ""
-	s.dirty = true
+	s.Dirty()
 	return ocpp16.CertificateSignedStatusAccepted
 }
 
@@ -61,18 +61,18 @@ func (s *Station) installCertificate(req *ocpp16.InstallCertificateRequest) ocpp
 	}
 	added, err := trust.Identify(req.Certificate, ocpp16.HashAlgorithmSHA256)
 	if err != nil {
-		s.log.Warn("a certificate is refused", "err", err)
+		s.Log.Warn("a certificate is refused", "err", err)
 		return ocpp16.InstallCertificateStatusRejected
 	}
 	for i, c := range s.state.Certificates { // the same one again
 		if held, err := trust.Identify(c.PEM, ocpp16.HashAlgorithmSHA256); err == nil && c.Use == req.CertificateType && trust.Same(held, added) {
 			s.state.Certificates[i].PEM = req.Certificate
-			s.dirty = true
+			s.Dirty()
 			return ocpp16.InstallCertificateStatusAccepted
 		}
 	}
 	s.state.Certificates = append(s.state.Certificates, InstalledCertificate{Use: req.CertificateType, PEM: req.Certificate})
-	s.dirty = true
+	s.Dirty()
 	return ocpp16.InstallCertificateStatusAccepted
 }
 
@@ -81,7 +81,7 @@ func (s *Station) deleteCertificate(req *ocpp16.DeleteCertificateRequest) ocpp16
 		held, err := trust.Identify(c.PEM, req.CertificateHashData.HashAlgorithm)
 		if err == nil && trust.Same(held, req.CertificateHashData) {
 			s.state.Certificates = append(s.state.Certificates[:i], s.state.Certificates[i+1:]...)
-			s.dirty = true
+			s.Dirty()
 			return ocpp16.DeleteCertificateStatusAccepted
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/schedule"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
@@ -111,7 +112,7 @@ const rememberEvery = 15 * time.Second
 
 // tickDelay spreads a thousand charge points over the second.
 func (s *Station) tickDelay() time.Duration {
-	return time.Second + time.Duration(s.random.Float64()*float64(time.Second)/4)
+	return time.Second + time.Duration(s.Random.Float64()*float64(time.Second)/4)
 }
 
 // tick lets energy flow once a second while a transaction runs.
@@ -126,16 +127,16 @@ func (s *Station) tick() {
 	if !busy {
 		return
 	}
-	s.in("tick", time.Second, s.tick)
-	if time.Since(s.savedAt) > rememberEvery {
-		s.dirty = true
+	s.In("tick", time.Second, s.tick)
+	if time.Since(s.SavedAt()) > rememberEvery {
+		s.Dirty()
 	}
 }
 
 // advance counts the energy of a connector up to now.
 func (s *Station) advance(c *connector) {
 	now := time.Now()
-	if dt := now.Sub(c.last); dt > 0 && s.powered {
+	if dt := now.Sub(c.last); dt > 0 && s.Powered {
 		c.outlet.Advance(dt)
 	}
 	c.last = now
@@ -150,13 +151,13 @@ func (s *Station) advanceAll() {
 // registerWh is the meter's register as OCPP tells it: whole Wh that have flown.
 func (s *Station) registerWh(c *connector) int64 {
 	s.advance(c)
-	s.dirty = true // what is told must not be forgotten
+	s.Dirty() // what is told must not be forgotten
 	return int64(math.Floor(c.outlet.RegisterWh() + 1e-6))
 }
 
 // applyLimits sets contactors and limits as transactions and profiles want them.
 func (s *Station) applyLimits() {
-	now := s.now()
+	now := s.Now()
 	active := 0
 	for _, c := range s.connectors {
 		if s.running(c) != nil && c.outlet.Wants() {
@@ -224,20 +225,20 @@ func (s *Station) starved(c *connector, tx *Transaction) bool {
 
 // Plug connects a car.
 func (s *Station) Plug(ctx context.Context, id int, vehicle car.Car) error {
-	return s.do(ctx, func() error {
+	return s.Do(ctx, func() error {
 		c := s.connector(int64(id))
 		switch {
 		case c == nil:
-			return refused("there is no connector %d", id)
+			return charger.Refused("there is no connector %d", id)
 		case c.outlet.Car() != nil && !c.away:
-			return refused("a car is plugged in at connector %d", id)
+			return charger.Refused("a car is plugged in at connector %d", id)
 		}
 		vehicle = vehicle.WithDefaults()
 		s.advance(c)
 		c.outlet.Plug(&vehicle)
 		c.closed = false
 		c.away, c.finished, c.info = false, false, ""
-		if !s.powered {
+		if !s.Powered {
 			return nil
 		}
 		if a := c.waiting; a != nil {
@@ -257,7 +258,7 @@ func (s *Station) expectCard(c *connector) {
 	if wait <= 0 || len(s.connectors) == 1 || s.running(c) != nil {
 		return
 	}
-	s.in("card "+itoa(c.id), wait, func() {
+	s.In("card "+itoa(c.id), wait, func() {
 		if s.running(c) == nil && c.outlet.Car() != nil && !c.authorizing {
 			c.finished = true
 		}
@@ -266,13 +267,13 @@ func (s *Station) expectCard(c *connector) {
 
 // Unplug takes the car away.
 func (s *Station) Unplug(ctx context.Context, id int) error {
-	return s.do(ctx, func() error {
+	return s.Do(ctx, func() error {
 		c := s.connector(int64(id))
 		switch {
 		case c == nil:
-			return refused("there is no connector %d", id)
+			return charger.Refused("there is no connector %d", id)
 		case c.outlet.Car() == nil || c.away:
-			return refused("no car is plugged in at connector %d", id)
+			return charger.Refused("no car is plugged in at connector %d", id)
 		}
 		s.unplug(c)
 		return nil
@@ -281,7 +282,7 @@ func (s *Station) Unplug(ctx context.Context, id int) error {
 
 func (s *Station) unplug(c *connector) {
 	s.advance(c)
-	if s.running(c) != nil && s.powered {
+	if s.running(c) != nil && s.Powered {
 		c.info = "EV side disconnected"
 		if !s.keys.Bool(keys.StopOnEVSideDisconnect) { // §4.10: it waits for the car to come back
 			c.away = true
@@ -293,26 +294,26 @@ func (s *Station) unplug(c *connector) {
 	c.outlet.Plug(nil)
 	c.closed = false
 	c.finished, c.away, c.info = false, false, ""
-	s.off("card " + itoa(c.id))
+	s.Off("card " + itoa(c.id))
 }
 
 // Fault breaks a connector, or the charge point as a whole for connector 0.
 func (s *Station) Fault(ctx context.Context, id int, code ocpp16.ChargePointErrorCode, info string) error {
-	return s.do(ctx, func() error {
+	return s.Do(ctx, func() error {
 		f := &fault{code: code, info: info}
 		if id == 0 {
 			s.board = f
 		} else if c := s.connector(int64(id)); c != nil {
 			c.fault = f
 		} else {
-			return refused("there is no connector %d", id)
+			return charger.Refused("there is no connector %d", id)
 		}
 		if f.warning() {
 			return nil
 		}
 		s.endReservations(int64(id))
 		for _, c := range s.connectors {
-			if s.powered && s.running(c) != nil && (id == 0 || c.id == id) {
+			if s.Powered && s.running(c) != nil && (id == 0 || c.id == id) {
 				s.stop(c, ocpp16.ReasonOther, "")
 			}
 		}
@@ -322,13 +323,13 @@ func (s *Station) Fault(ctx context.Context, id int, code ocpp16.ChargePointErro
 
 // Clear mends a connector, or the charge point as a whole.
 func (s *Station) Clear(ctx context.Context, id int) error {
-	return s.do(ctx, func() error {
+	return s.Do(ctx, func() error {
 		if id == 0 {
 			s.board = nil
 		} else if c := s.connector(int64(id)); c != nil {
 			c.fault = nil
 		} else {
-			return refused("there is no connector %d", id)
+			return charger.Refused("there is no connector %d", id)
 		}
 		return nil
 	})
@@ -336,9 +337,9 @@ func (s *Station) Clear(ctx context.Context, id int) error {
 
 // Drain lets nothing begin any more, and ends what runs.
 func (s *Station) Drain(ctx context.Context) error {
-	return s.do(ctx, func() error {
+	return s.Do(ctx, func() error {
 		s.draining = true
-		s.setLink(true)
+		s.SwitchLink(true)
 		s.powerOn()
 		s.board = nil
 		for _, c := range s.connectors {

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
@@ -348,7 +348,7 @@ func TestPowerLoss(t *testing.T) {
 // The memory survives the simulator: a transaction that ran ends, what was queued
 // is sent, and nothing is sent twice.
 func TestRestartOfTheSimulator(t *testing.T) {
-	folder, err := station.OpenFolder(t.TempDir())
+	folder, err := charger.OpenFolder(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +426,7 @@ func TestReset(t *testing.T) {
 
 // The table of §4.9 that matters for what a connector is.
 func ExampleView_Transaction() {
-	v := station.View{Connectors: []station.ConnectorView{{}, {Transaction: "12"}}}
+	v := charger.View{Connectors: []charger.ConnectorView{{}, {Transaction: "12"}}}
 	fmt.Println(v.Transaction())
 	// Output: 12
 }

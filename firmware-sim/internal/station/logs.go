@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/transfer"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
 
@@ -17,18 +19,18 @@ func (s *Station) sendLog(j job, location, name string, content []byte, retries,
 	number := s.jobs
 	s.upload, s.upload.number = j, number
 	s.uploadStatus("Uploading")
-	s.upload.cancel = s.background(func(ctx context.Context) {
-		_, err := withRetries(ctx, retries, interval, func() ([]byte, error) { return nil, put(ctx, location, name, content) })
+	s.upload.cancel = s.Background(func(ctx context.Context) {
+		_, err := transfer.Repeat(ctx, retries, interval, func() ([]byte, error) { return nil, transfer.Put(ctx, location, name, content) })
 		if ctx.Err() != nil {
 			return
 		}
-		s.post(func() {
+		s.Post(func() {
 			if s.upload.number != number { // another took its place meanwhile
 				return
 			}
 			status := "Uploaded"
 			if err != nil {
-				s.log.Warn("a log cannot be uploaded", "err", err)
+				s.Log.Warn("a log cannot be uploaded", "err", err)
 				status = "UploadFailed"
 				if s.upload.log {
 					status = "UploadFailure"
@@ -46,7 +48,7 @@ func (s *Station) uploadStatus(status string) {
 	if s.upload.log {
 		c = s.sayLog
 	}
-	c().keep = true
+	c().Keep = true
 }
 
 // sayDiagnostics tells how a GetDiagnostics stands.
@@ -69,15 +71,15 @@ func (s *Station) sayLog() *call {
 }
 
 func (s *Station) logName(kind string) string {
-	return cutText(fileName(s.cfg.Identity), 200) + "-" + kind + "-" + s.now().Format("20060102T150405Z") + ".json"
+	return cutText(charger.FileName(s.cfg.Identity), 200) + "-" + kind + "-" + s.Now().Format("20060102T150405Z") + ".json"
 }
 
 // diagnostics is what a charge point tells of itself.
 func (s *Station) diagnostics() []byte {
 	known, _ := s.keys.Report(nil)
 	return document(map[string]any{
-		"identity": s.cfg.Identity, "vendor": s.cfg.Vendor, "model": s.cfg.Model, "firmware": s.state.Firmware, "time": s.now(),
-		"view": s.view(), "configuration": known, "profiles": s.state.Profiles.Profiles, "queue": s.state.Queue,
+		"identity": s.cfg.Identity, "vendor": s.cfg.Vendor, "model": s.cfg.Model, "firmware": s.state.Firmware, "time": s.Now(),
+		"view": s.View(), "configuration": known, "profiles": s.state.Profiles.Profiles, "queue": s.Queue,
 	})
 }
 
@@ -96,12 +98,12 @@ func document(v any) []byte {
 // them.
 func (s *Station) security(kind, info string) {
 	info = cutText(info, 255)
-	s.state.SecurityLog = append(s.state.SecurityLog, SecurityEvent{Time: ms(s.now()), Type: kind, Info: info})
+	s.state.SecurityLog = append(s.state.SecurityLog, SecurityEvent{Time: charger.Milliseconds(s.Now()), Type: kind, Info: info})
 	if n := len(s.state.SecurityLog) - securityLogLength; n > 0 {
 		s.state.SecurityLog = s.state.SecurityLog[n:]
 	}
-	s.dirty = true
+	s.Dirty()
 	if !s.noSecurity {
-		s.enqueue(&ocpp16.SecurityEventNotificationRequest{Type: kind, Timestamp: at(ms(s.now())), TechInfo: info}, 0)
+		s.enqueue(&ocpp16.SecurityEventNotificationRequest{Type: kind, Timestamp: at(charger.Milliseconds(s.Now())), TechInfo: info}, 0).Once = true
 	}
 }

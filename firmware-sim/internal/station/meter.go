@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -16,12 +17,12 @@ const maxStopData = 200
 // (§3.16.1).
 func (s *Station) scheduleSample(c *connector) {
 	name := "sample " + itoa(c.id)
-	s.off(name)
+	s.Off(name)
 	every := s.keys.Seconds(keys.MeterValueSampleInterval)
 	if every <= 0 || s.running(c) == nil {
 		return
 	}
-	s.in(name, every, func() {
+	s.In(name, every, func() {
 		if tx := s.running(c); tx != nil {
 			s.sample(c, tx, ocpp16.ReadingContextSamplePeriodic, keys.MeterValuesSampledData)
 			s.sampleForStop(c, tx, ocpp16.ReadingContextSamplePeriodic, keys.StopTxnSampledData)
@@ -40,7 +41,7 @@ func (s *Station) sample(c *connector, tx *Transaction, context ocpp16.ReadingCo
 	id := tx.id()
 	s.enqueue(&ocpp16.MeterValuesRequest{
 		ConnectorID: int64(c.id), TransactionID: &id,
-		MeterValue: []ocpp16.MeterValue{{Timestamp: at(ms(s.now())), SampledValue: values}},
+		MeterValue: []ocpp16.MeterValue{{Timestamp: at(charger.Milliseconds(s.Now())), SampledValue: values}},
 	}, tx.Number)
 }
 
@@ -50,8 +51,8 @@ func (s *Station) sampleForStop(c *connector, tx *Transaction, context ocpp16.Re
 	if values == nil {
 		return
 	}
-	tx.Data = append(tx.Data, ocpp16.MeterValue{Timestamp: at(ms(s.now())), SampledValue: values})
-	s.dirty = true
+	tx.Data = append(tx.Data, ocpp16.MeterValue{Timestamp: at(charger.Milliseconds(s.Now())), SampledValue: values})
+	s.Dirty()
 	if len(tx.Data) <= maxStopData {
 		return
 	}
@@ -65,18 +66,18 @@ func (s *Station) sampleForStop(c *connector, tx *Transaction, context ocpp16.Re
 // scheduleAligned sets the time of the next clock-aligned reading: a multiple of
 // the interval since midnight (§3.16.2), by the charge point's own clock.
 func (s *Station) scheduleAligned() {
-	s.off("aligned")
+	s.Off("aligned")
 	every := s.keys.Seconds(keys.ClockAlignedDataInterval)
-	if every <= 0 || !s.powered {
+	if every <= 0 || !s.Powered {
 		return
 	}
-	now := s.now()
+	now := s.Now()
 	midnight := now.Truncate(24 * time.Hour)
 	next := midnight.Add((now.Sub(midnight)/every + 1) * every)
 	if tomorrow := midnight.Add(24 * time.Hour); next.After(tomorrow) {
 		next = tomorrow
 	}
-	s.in("aligned", next.Sub(now), func() {
+	s.In("aligned", next.Sub(now), func() {
 		s.aligned()
 		s.scheduleAligned()
 	})
@@ -89,7 +90,7 @@ func (s *Station) aligned() {
 			s.sampleForStop(c, tx, ocpp16.ReadingContextSampleClock, keys.StopTxnAlignedData)
 			continue
 		}
-		if s.accepted() {
+		if s.Accepted() {
 			s.sayReading(c, ocpp16.ReadingContextSampleClock, keys.MeterValuesAlignedData)
 		}
 	}
@@ -103,7 +104,7 @@ func (s *Station) sayReading(c *connector, context ocpp16.ReadingContext, key st
 		return nil
 	}
 	req := &ocpp16.MeterValuesRequest{
-		ConnectorID: int64(c.id), MeterValue: []ocpp16.MeterValue{{Timestamp: at(ms(s.now())), SampledValue: values}},
+		ConnectorID: int64(c.id), MeterValue: []ocpp16.MeterValue{{Timestamp: at(charger.Milliseconds(s.Now())), SampledValue: values}},
 	}
 	if tx := s.running(c); tx != nil && tx.Known {
 		req.TransactionID = &tx.ID

@@ -6,56 +6,48 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/ledger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/schedule"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
-// ordered carries out a CALL of the central system and answers it at once,
+// Ordered carries out a CALL of the central system and answers it at once,
 // whatever of our own is under way.
-func (s *Station) ordered(f ocppj.Frame) {
-	if s.silent() { // §4.2: while Rejected nothing is answered
-		s.log.Info("not answered while rejected", "action", f.Action)
-		return
-	}
+func (s *Station) Ordered(f ocppj.Frame) {
 	info, known := ocpp16.Lookup(f.Action)
 	req, ok := ocpp16.NewRequest(f.Action)
 	if !known || !ok {
-		s.refuse(f.ID, ocppj.NotImplemented, f.Action+" is not known")
+		s.Refuse(f.ID, ocppj.NotImplemented, f.Action+" is not known")
 		return
 	}
 	if info.Direction&ocpp16.FromServer == 0 {
-		s.refuse(f.ID, ocppj.NotSupported, f.Action+" is sent by charge points")
+		s.Refuse(f.ID, ocppj.NotSupported, f.Action+" is sent by charge points")
 		return
 	}
 	if _, err := req.Decode(f.Payload); err != nil {
-		s.refuse(f.ID, ocppj.CodeOf(err), err.Error())
+		s.Refuse(f.ID, ocppj.CodeOf(err), err.Error())
 		return
 	}
 	if err := req.Validate(); err != nil {
-		s.refuse(f.ID, ocppj.CodeOf(err), err.Error())
+		s.Refuse(f.ID, ocppj.CodeOf(err), err.Error())
 		return
 	}
 	if p, ok := req.(*ocpp16.SetChargingProfileRequest); ok && (p.ConnectorID < 0 || p.ConnectorID > int64(len(s.connectors))) { // errata 1.6 §3.39
-		s.refuse(f.ID, ocppj.PropertyConstraintViolation, "connectorId: there is no connector "+itoa(p.ConnectorID))
+		s.Refuse(f.ID, ocppj.PropertyConstraintViolation, "connectorId: there is no connector "+itoa(p.ConnectorID))
 		return
 	}
 	if g, ok := req.(*ocpp16.GetConfigurationRequest); ok && len(g.Key) > s.keys.Int(keys.GetConfigurationMaxKeys) {
-		s.refuse(f.ID, ocppj.OccurenceConstraintViolation, "key: more than GetConfigurationMaxKeys allows")
+		s.Refuse(f.ID, ocppj.OccurenceConstraintViolation, "key: more than GetConfigurationMaxKeys allows")
 		return
 	}
 	resp, then := s.carryOut(req)
 	if resp == nil {
-		s.refuse(f.ID, ocppj.NotSupported, f.Action+" is not supported")
+		s.Refuse(f.ID, ocppj.NotSupported, f.Action+" is not supported")
 		return
 	}
-	s.save()
-	s.ledger.Order(ledger.Order{
-		Time: ms(time.Now()), Station: s.cfg.Identity, Action: f.Action, Payload: slices.Clone(f.Payload), Answer: raw(resp),
-	})
-	s.reply(f.ID, resp)
+	s.Reply(f, resp.AppendJSON(nil))
 	if then != nil {
 		then()
 	}
@@ -91,7 +83,7 @@ func (s *Station) carryOut(req ocpp16.Request) (ocpp16.Response, func()) {
 			return &ocpp16.ClearCacheResponse{Status: ocpp16.ClearCacheStatusRejected}, nil
 		}
 		clear(s.state.Cache)
-		s.dirty = true
+		s.Dirty()
 		return &ocpp16.ClearCacheResponse{Status: ocpp16.ClearCacheStatusAccepted}, nil
 	case *ocpp16.DataTransferRequest:
 		if !slices.Contains(s.cfg.DataVendors, req.VendorID) {
@@ -112,7 +104,7 @@ func (s *Station) carryOut(req ocpp16.Request) (ocpp16.Response, func()) {
 	case *ocpp16.SetChargingProfileRequest:
 		return &ocpp16.SetChargingProfileResponse{Status: s.setProfile(req)}, nil
 	case *ocpp16.ClearChargingProfileRequest:
-		s.dirty = true
+		s.Dirty()
 		if s.state.Profiles.Clear(req) == 0 {
 			return &ocpp16.ClearChargingProfileResponse{Status: ocpp16.ClearChargingProfileStatusUnknown}, nil
 		}
@@ -139,7 +131,7 @@ func (s *Station) listVersion() int64 {
 // remoteStart is §5.11.
 func (s *Station) remoteStart(req *ocpp16.RemoteStartTransactionRequest) (ocpp16.Response, func()) {
 	no := &ocpp16.RemoteStartTransactionResponse{Status: ocpp16.RemoteStartStopStatusRejected}
-	if s.registration == ocpp16.RegistrationStatusPending { // §4.2
+	if s.Registration == charger.Pending { // §4.2
 		return no, nil
 	}
 	c := s.remoteConnector(req)
@@ -202,7 +194,7 @@ func (s *Station) remoteConnector(req *ocpp16.RemoteStartTransactionRequest) *co
 
 // remoteStop is §5.12.
 func (s *Station) remoteStop(req *ocpp16.RemoteStopTransactionRequest) (ocpp16.Response, func()) {
-	if s.registration == ocpp16.RegistrationStatusPending {
+	if s.Registration == charger.Pending {
 		return &ocpp16.RemoteStopTransactionResponse{Status: ocpp16.RemoteStartStopStatusRejected}, nil
 	}
 	for _, c := range s.connectors {
@@ -250,7 +242,7 @@ func (s *Station) changeAvailability(req *ocpp16.ChangeAvailabilityRequest) ocpp
 			}
 		}
 	}
-	s.dirty = true
+	s.Dirty()
 	if inoperative {
 		s.endReservations(req.ConnectorID)
 	}
@@ -274,13 +266,13 @@ func (s *Station) changeConfiguration(req *ocpp16.ChangeConfigurationRequest) (o
 	if status != ocpp16.ConfigurationStatusAccepted && status != ocpp16.ConfigurationStatusRebootRequired {
 		return resp, nil
 	}
-	s.dirty = true
+	s.Dirty()
 	return resp, func() {
 		switch {
 		case strings.EqualFold(req.Key, keys.HeartbeatInterval):
 			s.scheduleHeartbeat()
 		case strings.EqualFold(req.Key, keys.WebSocketPingInterval):
-			s.schedulePing()
+			s.SchedulePing()
 		case strings.EqualFold(req.Key, keys.ClockAlignedDataInterval):
 			s.scheduleAligned()
 		case strings.EqualFold(req.Key, keys.MeterValueSampleInterval):
@@ -289,21 +281,30 @@ func (s *Station) changeConfiguration(req *ocpp16.ChangeConfigurationRequest) (o
 			}
 		case strings.EqualFold(req.Key, keys.AuthorizationKey):
 			s.security("ReconfigurationOfSecurityParameters", "AuthorizationKey")
-			s.in("reconnect", 200*time.Millisecond, func() { s.reconnect("new password") })
+			s.In("reconnect", 200*time.Millisecond, func() { s.Reconnect("new password") })
 		case strings.EqualFold(req.Key, keys.SecurityProfile):
 			s.security("ReconfigurationOfSecurityParameters", "SecurityProfile "+req.Value)
-			s.in("reconnect", 200*time.Millisecond, func() { s.reconnect("new security profile") })
+			s.In("reconnect", 200*time.Millisecond, func() { s.Reconnect("new security profile") })
 		}
 	}
 }
 
 // mayUpgrade tells whether the security profile may be set (A05): never to a
-// lower one or the same, and to 1 with a password only. Profiles 2 and 3 need TLS:
-// the address of the central system is given from outside, so a charge point that
-// was started without it cannot go there.
+// lower one or the same, to 1 and 2 with a password only, to 3 with a certificate.
+// Profiles 2 and 3 need TLS: the address of the central system is given from
+// outside, so a charge point that was started without it cannot go there.
 func (s *Station) mayUpgrade(value string) bool {
 	profile, err := strconv.Atoi(value)
-	return err == nil && profile == 1 && s.keys.Int(keys.SecurityProfile) < profile && len(s.password()) > 0
+	if err != nil || profile <= s.keys.Int(keys.SecurityProfile) {
+		return false
+	}
+	switch profile {
+	case 1:
+		return len(s.password()) > 0
+	case 2:
+		return s.cfg.Secure && len(s.password()) > 0
+	}
+	return profile == 3 && s.cfg.Secure && s.state.Chain != ""
 }
 
 // ---- smart charging
@@ -319,7 +320,7 @@ func (s *Station) bounds() schedule.Bounds {
 func (s *Station) setProfile(req *ocpp16.SetChargingProfileRequest) ocpp16.ChargingProfileStatus {
 	p := req.CsChargingProfiles
 	if err := schedule.Check(int(req.ConnectorID), p, s.bounds()); err != nil {
-		s.log.Warn("a charging profile is refused", "profile", p.ChargingProfileID, "err", err)
+		s.Log.Warn("a charging profile is refused", "profile", p.ChargingProfileID, "err", err)
 		return ocpp16.ChargingProfileStatusRejected
 	}
 	if p.ChargingProfilePurpose == ocpp16.ChargingProfilePurposeTxProfile {
@@ -328,10 +329,10 @@ func (s *Station) setProfile(req *ocpp16.SetChargingProfileRequest) ocpp16.Charg
 			return ocpp16.ChargingProfileStatusRejected
 		}
 	}
-	if !s.state.Profiles.Install(int(req.ConnectorID), p, s.now(), s.bounds()) {
+	if !s.state.Profiles.Install(int(req.ConnectorID), p, s.Now(), s.bounds()) {
 		return ocpp16.ChargingProfileStatusRejected
 	}
-	s.dirty = true
+	s.Dirty()
 	return ocpp16.ChargingProfileStatusAccepted
 }
 
@@ -359,7 +360,7 @@ func (s *Station) composite(req *ocpp16.GetCompositeScheduleRequest) ocpp16.Resp
 			tx = &schedule.Transaction{ID: t.id(), Start: t.Start}
 		}
 	}
-	now := s.now().Truncate(time.Second)
+	now := s.Now().Truncate(time.Second)
 	return &ocpp16.GetCompositeScheduleResponse{
 		Status: ocpp16.GetCompositeScheduleStatusAccepted, ConnectorID: &req.ConnectorID, ScheduleStart: at(now),
 		ChargingSchedule: s.state.Profiles.Composite(int(req.ConnectorID), now, time.Duration(req.Duration)*time.Second, req.ChargingRateUnit, hardware, tx),
@@ -383,12 +384,12 @@ func (s *Station) trigger(message string, id *int64) (*ocpp16.TriggerMessageResp
 	yes := &ocpp16.TriggerMessageResponse{Status: ocpp16.TriggerMessageStatusAccepted}
 	send := func(c *call) { // §4.2: what is asked for may be said while Pending
 		if c != nil {
-			c.early = true
+			c.Early = true
 		}
 	}
 	switch message {
 	case string(ocpp16.MessageTriggerBootNotification):
-		return yes, s.boot
+		return yes, s.Boot
 	case string(ocpp16.MessageTriggerHeartbeat):
 		return yes, func() { send(s.heartbeat()) }
 	case string(ocpp16.MessageTriggerStatusNotification):

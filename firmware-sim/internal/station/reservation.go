@@ -39,7 +39,7 @@ func (s *Station) useReservation(c *connector, tag, parent string) *int64 {
 	for _, connector := range []int64{int64(c.id), 0} {
 		if r, ok := s.state.Reservations[connector]; ok && r.matches(tag, parent) {
 			delete(s.state.Reservations, connector)
-			s.dirty = true
+			s.Dirty()
 			return &r.ID
 		}
 	}
@@ -59,7 +59,7 @@ func (s *Station) reserve(req *ocpp16.ReserveNowRequest) ocpp16.ReservationStatu
 	} else {
 		return ocpp16.ReservationStatusRejected
 	}
-	if !req.ExpiryDate.Time.After(s.now()) {
+	if !req.ExpiryDate.Time.After(s.Now()) {
 		return ocpp16.ReservationStatusRejected
 	}
 	verdict := ocpp16.ReservationStatusOccupied
@@ -90,7 +90,7 @@ func (s *Station) reserve(req *ocpp16.ReserveNowRequest) ocpp16.ReservationStatu
 	s.state.Reservations[req.ConnectorID] = Reservation{
 		ID: req.ReservationID, Connector: int(req.ConnectorID), IDTag: req.IDTag, Parent: req.ParentIDTag, Expiry: req.ExpiryDate.Time,
 	}
-	s.dirty = true
+	s.Dirty()
 	s.expireReservations()
 	return verdict
 }
@@ -99,7 +99,7 @@ func (s *Station) cancelReservation(id int64) bool {
 	for connector, r := range s.state.Reservations {
 		if r.ID == id {
 			delete(s.state.Reservations, connector)
-			s.dirty = true
+			s.Dirty()
 			return true
 		}
 	}
@@ -113,22 +113,22 @@ func (s *Station) endReservations(connector int64) {
 		clear(s.state.Reservations)
 	}
 	delete(s.state.Reservations, connector)
-	s.dirty = true
+	s.Dirty()
 }
 
 // expireReservations ends what is over, and comes back for the next.
 func (s *Station) expireReservations() {
 	var next []time.Time
 	for connector, r := range s.state.Reservations {
-		if !r.Expiry.After(s.now()) {
+		if !r.Expiry.After(s.Now()) {
 			delete(s.state.Reservations, connector)
-			s.dirty = true
+			s.Dirty()
 			continue
 		}
 		next = append(next, r.Expiry)
 	}
-	s.off("reservation")
+	s.Off("reservation")
 	if len(next) > 0 {
-		s.in("reservation", slices.MinFunc(next, time.Time.Compare).Sub(s.now()), s.expireReservations)
+		s.In("reservation", slices.MinFunc(next, time.Time.Compare).Sub(s.Now()), s.expireReservations)
 	}
 }

@@ -1,7 +1,6 @@
 package station
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/schedule"
@@ -17,7 +16,6 @@ type State struct {
 	Transactions    map[int64]*Transaction `json:"transactions"`          // by local number, until their StopTransaction is settled
 	NextTransaction int64                  `json:"next_transaction"`
 	LastStarts      []int64                `json:"last_starts"` // Unix seconds of the newest StartTransactions, so that none is used twice
-	Queue           []*Message             `json:"-"`           // oldest first; a Memory keeps it apart
 	List            LocalList              `json:"list"`
 	Cache           map[string]CacheEntry  `json:"cache"` // by idTag in capitals
 	Profiles        schedule.Set           `json:"profiles"`
@@ -49,6 +47,7 @@ type Transaction struct {
 	Parent    string    `json:"parent,omitempty"`
 	Start     time.Time `json:"start"`
 	MeterWh   int64     `json:"meter_wh"`
+	BeginWh   float64   `json:"begin_wh"`          // MeterWh as the meter knows it, not rounded
 	Invalid   bool      `json:"invalid,omitempty"` // the central system does not accept the idTag: no energy, but for MaxEnergyOnInvalidId
 	InvalidWh int64     `json:"invalid_wh,omitempty"`
 
@@ -57,6 +56,7 @@ type Transaction struct {
 
 	Stop       time.Time     `json:"stop,omitzero"`
 	MeterEndWh int64         `json:"meter_end_wh,omitempty"`
+	EndWh      float64       `json:"end_wh,omitempty"`
 	Reason     ocpp16.Reason `json:"reason,omitempty"`
 }
 
@@ -67,21 +67,6 @@ func (t *Transaction) id() int64 {
 		return -1
 	}
 	return t.ID
-}
-
-// Message is a transaction-related message, or another one that has to survive
-// a power loss, that the central system has not answered yet.
-type Message struct {
-	ID          string          `json:"id"` // of the CALL, the same for every attempt
-	Order       uint64          `json:"order"`
-	Action      string          `json:"action"`
-	Payload     json.RawMessage `json:"payload"`
-	Transaction int64           `json:"transaction,omitempty"` // local number; its id is filled in when the message is sent
-	Created     time.Time       `json:"created"`
-	Offline     bool            `json:"offline,omitempty"`
-	Attempts    int             `json:"attempts,omitempty"` // times it was put on the wire
-	Failures    int             `json:"failures,omitempty"` // times the central system failed to process it
-	FirstSent   time.Time       `json:"first_sent,omitzero"`
 }
 
 // LocalList is the local authorization list, §3.5.2.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -90,7 +91,7 @@ func (s *Station) whole() report {
 // no connection nothing is kept: §4.9, only the status that holds afterwards
 // counts.
 func (s *Station) reportStatuses() {
-	if !s.accepted() {
+	if !s.Accepted() {
 		return
 	}
 	if r := s.whole(); r != s.boardStatus {
@@ -104,11 +105,11 @@ func (s *Station) reportStatuses() {
 		}
 		name := "status " + itoa(c.id)
 		if r == c.reported {
-			s.off(name)
+			s.Off(name)
 			continue
 		}
 		if wait := hold - time.Since(c.seenAt); wait > 0 && c.reported != (report{}) {
-			s.in(name, wait, func() {})
+			s.In(name, wait, func() {})
 			continue
 		}
 		s.sayStatus(c, r)
@@ -137,9 +138,9 @@ func (s *Station) sayStatus(c *connector, r report) *call {
 // because the connection went away.
 func (s *Station) notify(connector int, r report, info string, lost func()) *call {
 	return s.say(&ocpp16.StatusNotificationRequest{
-		ConnectorID: int64(connector), ErrorCode: r.code, Status: r.status, Info: info, Timestamp: at(ms(s.now())),
+		ConnectorID: int64(connector), ErrorCode: r.code, Status: r.status, Info: info, Timestamp: at(charger.Milliseconds(s.Now())),
 	}, func(_ ocpp16.Response, err error) {
-		if errors.Is(err, errOffline) || errors.Is(err, errTimeout) {
+		if errors.Is(err, charger.ErrOffline) || errors.Is(err, charger.ErrTimeout) {
 			lost()
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/transfer"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/trust"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -100,7 +101,7 @@ func (s *Station) signedUpdate(req *ocpp16.SignedUpdateFirmwareRequest) (ocpp16.
 			roots = append(roots, c.PEM)
 		}
 	}
-	if err := trust.CheckSigner(req.Firmware.SigningCertificate, roots, s.now()); err != nil {
+	if err := trust.CheckSigner(req.Firmware.SigningCertificate, roots, s.Now()); err != nil {
 		s.security("InvalidFirmwareSigningCertificate", err.Error())
 		return &ocpp16.SignedUpdateFirmwareResponse{Status: ocpp16.UpdateFirmwareStatusInvalidCertificate}, nil
 	}
@@ -132,16 +133,16 @@ func (s *Station) update(u update) {
 	s.jobs++
 	number := s.jobs
 	s.firmware = job{number: number, running: true, signed: signed, id: id}
-	wait := u.retrieve.Sub(s.now())
+	wait := u.retrieve.Sub(s.Now())
 	if wait > 0 && signed {
 		s.firmwareStatus("DownloadScheduled")
 	}
-	s.in("firmware", wait, func() {
+	s.In("firmware", wait, func() {
 		s.firmwareStatus("Downloading")
-		s.firmware.cancel = s.background(func(ctx context.Context) {
-			image, err := withRetries(ctx, u.retries, u.interval, func() ([]byte, error) { return download(ctx, u.location) })
+		s.firmware.cancel = s.Background(func(ctx context.Context) {
+			image, err := transfer.Repeat(ctx, u.retries, u.interval, func() ([]byte, error) { return transfer.Download(ctx, u.location) })
 			if ctx.Err() == nil {
-				s.post(func() {
+				s.Post(func() {
 					if s.firmware.number == number {
 						s.downloaded(u, image, err)
 					}
@@ -153,7 +154,7 @@ func (s *Station) update(u update) {
 
 func (s *Station) downloaded(u update, image []byte, err error) {
 	if err != nil {
-		s.log.Warn("firmware cannot be downloaded", "err", err)
+		s.Log.Warn("firmware cannot be downloaded", "err", err)
 		s.firmwareFailed("DownloadFailed")
 		return
 	}
@@ -167,11 +168,11 @@ func (s *Station) downloaded(u update, image []byte, err error) {
 		s.firmwareStatus("SignatureVerified")
 	}
 	version := versionOf(u.location, s.state.Firmware)
-	wait := u.install.Sub(s.now())
+	wait := u.install.Sub(s.Now())
 	if wait > 0 && s.firmware.signed {
 		s.firmwareStatus("InstallScheduled")
 	}
-	s.in("firmware", wait, func() {
+	s.In("firmware", wait, func() {
 		s.firmware.installing = true // nothing new begins
 		s.firmware.blocked = func() { s.install(version) }
 		s.afterTransaction()
@@ -182,13 +183,13 @@ func (s *Station) downloaded(u update, image []byte, err error) {
 // start.
 func (s *Station) install(version string) {
 	s.firmwareStatus("Installing")
-	s.in("firmware", installTime, func() {
+	s.In("firmware", installTime, func() {
 		if s.firmware.signed {
 			s.firmwareStatus("InstallRebooting")
 		}
 		s.state.FirmwareReport = &FirmwareReport{Signed: s.firmware.signed, RequestID: s.firmware.id}
 		s.state.Firmware = version
-		s.dirty = true
+		s.Dirty()
 		s.whenSaid(func() { s.reboot("new firmware") })
 	})
 }
@@ -199,8 +200,8 @@ func (s *Station) whenSaid(then func()) {
 	deadline := time.Now().Add(resetPatience)
 	var wait func()
 	wait = func() {
-		if (len(s.calls) > 0 || s.pending != nil) && s.accepted() && time.Now().Before(deadline) {
-			s.in("said", 50*time.Millisecond, wait)
+		if !s.AllSaid() && s.Accepted() && time.Now().Before(deadline) {
+			s.In("said", 50*time.Millisecond, wait)
 			return
 		}
 		then()
@@ -216,7 +217,7 @@ func (s *Station) afterBoot() {
 		return
 	}
 	s.state.FirmwareReport = nil
-	s.dirty = true
+	s.Dirty()
 	s.firmware = job{signed: r.Signed, id: r.RequestID}
 	s.firmwareStatus("Installed")
 	s.security("FirmwareUpdated", s.state.Firmware)
@@ -226,7 +227,7 @@ func (s *Station) afterBoot() {
 func (s *Station) firmwareStatus(status string) {
 	s.firmware.status = status
 	if c := s.sayFirmware(); c != nil {
-		c.keep = true
+		c.Keep = true
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/ledger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
 	"github.com/chargeyard/chargeyard/shared/lenient"
@@ -34,7 +35,7 @@ type world struct {
 	t      *testing.T
 	st     *station.Station
 	cfg    station.Config
-	memory station.Memory
+	memory charger.Memory
 	book   *notes
 	end    func()
 
@@ -126,7 +127,7 @@ func connectors(n int) option {
 
 func supply(s car.Supply) option { return func(w *world) { w.cfg.Outlets = []car.Supply{s} } }
 
-func remembers(m station.Memory) option { return func(w *world) { w.memory = m } }
+func remembers(m charger.Memory) option { return func(w *world) { w.memory = m } }
 
 func decides(f func(said) any) option { return func(w *world) { w.decide = f } }
 
@@ -146,7 +147,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	// Virtual time begins in 2000, when nothing of this existed.
 	time.Sleep(time.Until(time.Date(2026, time.May, 4, 6, 7, 8, 0, time.UTC)))
 	w := &world{
-		t: t, memory: station.RAM{}, book: &notes{}, begun: time.Now(), answers: map[string]ocppj.Frame{},
+		t: t, memory: charger.RAM{}, book: &notes{}, begun: time.Now(), answers: map[string]ocppj.Frame{},
 		cfg: station.Config{
 			Identity: "CP-1", Vendor: "Vendor", Model: "Model", Firmware: "1.0.0", RegisterWh: 1000,
 			Outlets: []car.Supply{{MaxA: 32, Phases: 3}}, Configuration: map[string]string{"MeterValueSampleInterval": "0"},
@@ -202,7 +203,7 @@ type fakeConn struct {
 	pings  int
 }
 
-func (w *world) Dial(ctx context.Context, identity string, _ []byte) (station.Conn, error) {
+func (w *world) Dial(ctx context.Context, _ charger.Login) (charger.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dials++
@@ -414,7 +415,7 @@ func (w *world) statuses(connector int64) []string {
 	return all
 }
 
-func (w *world) view() station.View {
+func (w *world) view() charger.View {
 	w.t.Helper()
 	v, err := w.st.Look(w.t.Context())
 	if err != nil {

@@ -1,4 +1,4 @@
-package station
+package charger
 
 import (
 	"bytes"
@@ -11,29 +11,31 @@ import (
 	"strings"
 )
 
-// Memory is the non-volatile memory of a charge point.
+// Memory is the non-volatile memory of a charger: its state, which is the
+// dialect's own, and its queue.
 type Memory interface {
-	// Load returns what was saved last, nil when nothing was.
-	Load() (*State, error)
-	// Save keeps s. It must not change it; messages of the queue may be held on
-	// to, for their addresses.
-	Save(s *State) error
+	// Load reads what was saved last into state, a pointer, and returns the
+	// queue. Found is false when nothing was saved.
+	Load(state any) (queue []*Message, found bool, err error)
+	// Save keeps both. It must not change them; messages of the queue may be
+	// held on to, for their addresses.
+	Save(state any, queue []*Message) error
 }
 
-// RAM is a Memory that lives as long as the process. The charge point's own
-// State survives simulated power losses; nothing survives the simulator.
+// RAM is a Memory that lives as long as the process. The charger's own state
+// survives simulated power losses; nothing survives the simulator.
 type RAM struct{}
 
 // Load returns nothing.
-func (RAM) Load() (*State, error) { return nil, nil }
+func (RAM) Load(any) ([]*Message, bool, error) { return nil, false, nil }
 
 // Save does nothing.
-func (RAM) Save(*State) error { return nil }
+func (RAM) Save(any, []*Message) error { return nil }
 
-// Folder is where the memories of many charge points are.
+// Folder is where the memories of many chargers are.
 type Folder struct {
 	dir   string
-	slots chan struct{} // so that a thousand charge points do not hold a thousand threads
+	slots chan struct{} // so that a thousand chargers do not hold a thousand threads
 }
 
 // writers is how many memories of a folder are written at a time.
@@ -47,9 +49,9 @@ func OpenFolder(dir string) (*Folder, error) {
 	return &Folder{dir: dir, slots: make(chan struct{}, writers)}, nil
 }
 
-// File returns the Memory of a charge point.
+// File returns the Memory of a charger.
 func (d *Folder) File(identity string) *File {
-	return &File{path: filepath.Join(d.dir, fileName(identity)), slots: d.slots, limit: usualLimit}
+	return &File{path: filepath.Join(d.dir, FileName(identity)), slots: d.slots, limit: usualLimit}
 }
 
 // File is a Memory in two files: NAME.json holds everything but the queue and is
@@ -87,13 +89,13 @@ type record struct {
 
 // saved is the first file.
 type saved struct {
-	Journal int    `json:"journal"`
-	Bytes   int64  `json:"bytes"`
-	State   *State `json:"state"`
+	Journal int   `json:"journal"`
+	Bytes   int64 `json:"bytes"`
+	State   any   `json:"state"`
 }
 
-// fileName keeps identities with slashes and dots inside the folder.
-func fileName(identity string) string {
+// FileName makes a name for a file of an identity, without slashes and dots.
+func FileName(identity string) string {
 	var b strings.Builder
 	for _, c := range []byte(identity) {
 		switch {
@@ -111,39 +113,37 @@ func (f *File) statePath() string { return f.path + ".json" }
 func (f *File) journalPath(n int) string { return fmt.Sprintf("%s.queue-%d", f.path, n) }
 
 // Load reads both files.
-func (f *File) Load() (*State, error) {
+func (f *File) Load(state any) (queue []*Message, found bool, err error) {
 	b, err := os.ReadFile(f.statePath())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("memory: %w", err)
+		return nil, false, fmt.Errorf("memory: %w", err)
 	}
-	var s saved
-	if err := json.Unmarshal(b, &s); err != nil || s.State == nil {
-		return nil, fmt.Errorf("memory %s cannot be read: %w (remove it to start with a new charge point)", f.statePath(), err)
+	s := saved{State: state}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, false, fmt.Errorf("memory %s cannot be read: %w (remove it to start with a new charge point)", f.statePath(), err)
 	}
 	f.journal, f.bytes, f.lines, f.kept = s.Journal, s.Bytes, 0, nil
-	if err := f.loadQueue(s.State); err != nil {
-		return nil, err
-	}
-	return s.State, nil
+	queue, err = f.loadQueue()
+	return queue, err == nil, err
 }
 
-func (f *File) loadQueue(s *State) error {
+func (f *File) loadQueue() ([]*Message, error) {
 	b, err := os.ReadFile(f.journalPath(f.journal))
 	if err != nil && (f.bytes > 0 || !errors.Is(err, fs.ErrNotExist)) {
-		return fmt.Errorf("memory: %w", err)
+		return nil, fmt.Errorf("memory: %w", err)
 	}
 	if int64(len(b)) < f.bytes {
-		return fmt.Errorf("memory: %s has %d bytes, expected at least %d", f.journalPath(f.journal), len(b), f.bytes)
+		return nil, fmt.Errorf("memory: %s has %d bytes, expected at least %d", f.journalPath(f.journal), len(b), f.bytes)
 	}
 	byID := map[string]*Message{}
 	var order []*Message
 	for line := range bytes.Lines(b[:f.bytes]) {
 		var r record
 		if err := json.Unmarshal(line, &r); err != nil {
-			return fmt.Errorf("memory: %s, line %d: %w", f.journalPath(f.journal), f.lines+1, err)
+			return nil, fmt.Errorf("memory: %s, line %d: %w", f.journalPath(f.journal), f.lines+1, err)
 		}
 		f.lines++
 		switch {
@@ -157,23 +157,24 @@ func (f *File) loadQueue(s *State) error {
 			delete(byID, r.Remove)
 		}
 	}
+	var queue []*Message
 	for _, m := range order {
 		if byID[m.ID] == m {
-			s.Queue = append(s.Queue, m)
+			queue = append(queue, m)
 			f.kept = append(f.kept, kept{m, m.Attempts, m.Failures})
 		}
 	}
-	return nil
+	return queue, nil
 }
 
 // Save brings the files up to date.
-func (f *File) Save(s *State) error {
+func (f *File) Save(state any, queue []*Message) error {
 	f.slots <- struct{}{}
 	defer func() { <-f.slots }()
-	if err := f.saveQueue(s.Queue); err != nil {
+	if err := f.saveQueue(queue); err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}
-	b, err := json.Marshal(saved{Journal: f.journal, Bytes: f.bytes, State: s})
+	b, err := json.Marshal(saved{Journal: f.journal, Bytes: f.bytes, State: state})
 	if err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}

@@ -1,4 +1,6 @@
-package station
+// Package transfer moves files between a charger and the web, as firmware
+// updates and logs want it: HTTP GET and PUT, repeated as the order says.
+package transfer
 
 import (
 	"bytes"
@@ -15,9 +17,9 @@ const (
 	maxFirmware     = 64 << 20 // bytes
 )
 
-// withRetries repeats work as often as the order says; by itself once more after
-// ten seconds.
-func withRetries(ctx context.Context, retries, interval *int64, work func() ([]byte, error)) ([]byte, error) {
+// Repeat does work as often as the order says; by itself once more after ten
+// seconds.
+func Repeat(ctx context.Context, retries, interval *int64, work func() ([]byte, error)) ([]byte, error) {
 	left, pause := int64(1), 10*time.Second
 	if retries != nil {
 		left = min(*retries, 100)
@@ -77,7 +79,8 @@ func transfer(ctx context.Context, method, location string, content []byte) ([]b
 	return body, nil
 }
 
-func download(ctx context.Context, location string) ([]byte, error) {
+// Download fetches a file.
+func Download(ctx context.Context, location string) ([]byte, error) {
 	u, err := web(location)
 	if err != nil {
 		return nil, err
@@ -85,8 +88,8 @@ func download(ctx context.Context, location string) ([]byte, error) {
 	return transfer(ctx, http.MethodGet, u.String(), nil)
 }
 
-// put uploads a file to a location; one that ends with a slash is a folder.
-func put(ctx context.Context, location, name string, content []byte) error {
+// Put uploads a file to a location; one that ends with a slash is a folder.
+func Put(ctx context.Context, location, name string, content []byte) error {
 	u, err := web(location)
 	if err != nil {
 		return err

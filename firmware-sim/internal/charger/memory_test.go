@@ -1,4 +1,4 @@
-package station
+package charger
 
 import (
 	"encoding/json"
@@ -8,9 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chargeyard/chargeyard/shared/ocpp16"
 	"pgregory.net/rapid"
 )
+
+// remembered is the state of a dialect.
+type remembered struct {
+	Number int               `json:"number"`
+	Words  map[string]string `json:"words"`
+}
 
 // Whatever happens to a queue, and wherever the process ends, what was saved is
 // what is loaded.
@@ -26,56 +31,58 @@ func TestFileKeepsTheQueue(t *testing.T) {
 		}
 		f := folder.File("CP/1 ö")
 		f.limit = 30
-		s := &State{NextTransaction: 7, Cache: map[string]CacheEntry{"A": {Info: ocpp16.IDTagInfo{Status: "Accepted"}}}}
-		if loaded, err := f.Load(); loaded != nil || err != nil {
-			t.Fatalf("an empty memory holds %+v, %v", loaded, err)
+		state := &remembered{Number: 7, Words: map[string]string{"A": "Accepted"}}
+		var messages []*Message
+		if _, found, err := f.Load(&remembered{}); found || err != nil {
+			t.Fatalf("an empty memory holds something, %v", err)
 		}
 		n := 0
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				for range rapid.IntRange(1, 20).Draw(t, "messages") {
 					n++
-					s.Queue = append(s.Queue, &Message{ID: fmt.Sprint(n), Order: uint64(n), Action: "MeterValues", Payload: json.RawMessage(`{"connectorId":1}`)})
+					messages = append(messages, &Message{ID: fmt.Sprint(n), Order: uint64(n), Action: "MeterValues", Payload: json.RawMessage(`{"connectorId":1}`)})
 				}
 			},
 			"answer": func(t *rapid.T) {
-				s.Queue = s.Queue[min(len(s.Queue), rapid.IntRange(1, 30).Draw(t, "answered")):]
+				messages = messages[min(len(messages), rapid.IntRange(1, 30).Draw(t, "answered")):]
 			},
 			"thin": func(t *rapid.T) {
 				var left []*Message
-				for i, m := range s.Queue {
+				for i, m := range messages {
 					if i%2 == 0 {
 						left = append(left, m)
 					}
 				}
-				s.Queue = left
+				messages = left
 			},
 			"attempt": func(t *rapid.T) {
-				if len(s.Queue) > 0 {
-					s.Queue[0].Attempts++
-					s.Queue[0].FirstSent = time.Unix(1_800_000_000, 0).UTC()
+				if len(messages) > 0 {
+					messages[0].Attempts++
+					messages[0].FirstSent = time.Unix(1_800_000_000, 0).UTC()
 				}
 			},
 			"save": func(t *rapid.T) {
-				if err := f.Save(s); err != nil {
+				if err := f.Save(state, messages); err != nil {
 					t.Fatal(err)
 				}
 			},
 			"end and begin": func(t *rapid.T) {
-				if err := f.Save(s); err != nil {
+				if err := f.Save(state, messages); err != nil {
 					t.Fatal(err)
 				}
 				f = folder.File("CP/1 ö")
 				f.limit = 30
-				loaded, err := f.Load()
-				if err != nil {
-					t.Fatal(err)
+				loaded := &remembered{}
+				queue, found, err := f.Load(loaded)
+				if err != nil || !found {
+					t.Fatal(found, err)
 				}
-				got, want := text(t, loaded.Queue), text(t, s.Queue)
-				if got != want || loaded.NextTransaction != 7 || loaded.Cache["A"].Info.Status != "Accepted" {
+				got, want := text(t, queue), text(t, messages)
+				if got != want || loaded.Number != 7 || loaded.Words["A"] != "Accepted" {
 					t.Fatalf("loaded %s, saved %s", got, want)
 				}
-				s = loaded
+				state, messages = loaded, queue
 			},
 		})
 		files, err := os.ReadDir(dir)
@@ -102,7 +109,7 @@ func TestFileRefusesDamage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "CP-1.json"), []byte(`{"state":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := folder.File("CP-1").Load(); err == nil {
+	if _, _, err := folder.File("CP-1").Load(&remembered{}); err == nil {
 		t.Error("a damaged memory was loaded")
 	}
 }
