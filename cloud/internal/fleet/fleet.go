@@ -84,19 +84,21 @@ type Location struct {
 
 // Station is a charging station.
 type Station struct {
-	ID           string          `json:"id"` // the manager's
-	Tenant       Tenant          `json:"tenant"`
-	Gateway      event.GatewayID `json:"gateway"`
-	Identity     event.StationID `json:"identity"`
-	Location     string          `json:"location"`
-	Protocol     string          `json:"protocol"`
-	Vendor       string          `json:"vendor"`
-	Model        string          `json:"model"`
-	Serial       string          `json:"serial,omitempty"`
-	Firmware     string          `json:"firmware"`
-	Connectivity Fact[string]    `json:"connectivity"`
-	Status       Fact[string]    `json:"status"` // of the station as a whole
-	EVSEs        []EVSE          `json:"evses"`
+	ID       string          `json:"id"` // the manager's
+	Tenant   Tenant          `json:"tenant"`
+	Gateway  event.GatewayID `json:"gateway"`
+	Identity event.StationID `json:"identity"`
+	Location string          `json:"location"`
+	Protocol string          `json:"protocol"`
+	Vendor   string          `json:"vendor"`
+	Model    string          `json:"model"`
+	Serial   string          `json:"serial,omitempty"`
+	Firmware string          `json:"firmware"`
+	// Registration is the gateway's answer to the newest boot.
+	Registration string       `json:"registration,omitempty"`
+	Connectivity Fact[string] `json:"connectivity"`
+	Status       Fact[string] `json:"status"` // of the station as a whole
+	EVSEs        []EVSE       `json:"evses"`
 }
 
 // EVSE charges one vehicle at a time.
@@ -194,7 +196,9 @@ type Command struct {
 	Result  json.RawMessage    `json:"result,omitempty"`
 	Created time.Time          `json:"created"`
 	Updated time.Time          `json:"updated"`
-	Steps   []CommandStep      `json:"steps"`
+	// CancelAsked is when somebody wished to take back what was sent already.
+	CancelAsked *time.Time    `json:"cancel_asked,omitempty"`
+	Steps       []CommandStep `json:"steps"`
 }
 
 // CommandStep is one state of a command and when it was reached.
@@ -214,6 +218,108 @@ type Token struct {
 	Expires *time.Time `json:"expires,omitempty"`
 	Label   string     `json:"label,omitempty"`
 	Updated time.Time  `json:"updated"`
+}
+
+// Variable is a setting or reading of a station, whatever its protocol calls it.
+type Variable struct {
+	event.Variable
+	AsOf time.Time `json:"as_of"` // when the station last said so
+}
+
+// Scorecard tells how often a station, or all stations of one model, broke the
+// rules of their protocol.
+type Scorecard struct {
+	Vendor    string           `json:"vendor"`
+	Model     string           `json:"model"`
+	Firmware  string           `json:"firmware"`
+	Protocol  string           `json:"protocol,omitempty"` // of one station
+	Gateway   event.GatewayID  `json:"gateway,omitempty"`  // of one station
+	Station   string           `json:"station,omitempty"`  // the manager's id, of one station
+	Identity  event.StationID  `json:"identity,omitempty"` // of one station
+	Stations  int              `json:"stations"`           // how many are counted here
+	Deviating int              `json:"deviating"`          // how many of them broke a rule
+	Count     int64            `json:"count"`
+	Last      *time.Time       `json:"last,omitempty"`
+	Kinds     []DeviationCount `json:"kinds"`
+}
+
+// DeviationCount is how often one rule was broken.
+type DeviationCount struct {
+	Kind     string    `json:"kind"`
+	Count    int64     `json:"count"`    // as long as the manager has counted
+	Recent   int64     `json:"recent"`   // since the newest start of the gateway that told of it
+	Stations int       `json:"stations"` // that broke it
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+}
+
+// SecurityEvent is a security event of a station or about one.
+type SecurityEvent struct {
+	Position   int64           `json:"position"` // in the event log
+	Gateway    event.GatewayID `json:"gateway"`
+	Station    string          `json:"station,omitempty"`  // the manager's id; it may be unknown here
+	Identity   event.StationID `json:"identity,omitempty"` // of the station
+	Time       time.Time       `json:"time"`
+	Event      string          `json:"event"`
+	Critical   bool            `json:"critical"` // as OCPP sees it
+	Info       string          `json:"info,omitempty"`
+	DeviceTime string          `json:"device_time,omitempty"`
+	Count      int             `json:"count,omitempty"` // identical ones folded into this one, when more than one
+}
+
+// PendingStation has knocked at a gateway and waits to be admitted.
+type PendingStation struct {
+	ID              string          `json:"id"` // the manager's id of the station that it would be
+	Gateway         event.GatewayID `json:"gateway"`
+	Location        string          `json:"location"`
+	Identity        event.StationID `json:"identity"`
+	Reason          string          `json:"reason"` // unknown: refused at the door; pending: connected and waiting
+	Protocol        string          `json:"protocol,omitempty"`
+	Remote          string          `json:"remote,omitempty"`
+	SecurityProfile *int            `json:"security_profile,omitempty"`
+	Vendor          string          `json:"vendor,omitempty"`
+	Model           string          `json:"model,omitempty"`
+	Serial          string          `json:"serial,omitempty"`
+	Firmware        string          `json:"firmware,omitempty"`
+	Info            string          `json:"info,omitempty"`
+	First           time.Time       `json:"first"`
+	Last            time.Time       `json:"last"`
+	Count           int64           `json:"count"` // how often it knocked
+}
+
+// What a file is.
+const (
+	FileRecording = "recording" // frames of a station, as its gateway recorded them
+	FileLog       = "log"       // a log of a station
+)
+
+// States of a file.
+const (
+	FileWaiting  = "waiting"  // nobody has brought it yet, or not all of it
+	FileComplete = "complete" // it can be fetched
+	FileLapsed   = "lapsed"   // nobody brought it in time
+)
+
+// File is something that was too large for a message: whoever has it brings it
+// to an address that serves once.
+type File struct {
+	ID        string          `json:"id"`
+	Kind      string          `json:"kind"`
+	Tenant    Tenant          `json:"tenant"`
+	Gateway   event.GatewayID `json:"gateway"`
+	Station   string          `json:"station,omitempty"`  // the manager's id
+	Identity  event.StationID `json:"identity,omitempty"` // of the station
+	Command   event.CommandID `json:"command,omitempty"`  // that asked for it
+	State     string          `json:"state"`
+	From      *time.Time      `json:"from,omitempty"` // the time that was asked for
+	To        *time.Time      `json:"to,omitempty"`
+	Size      int64           `json:"size"`             // bytes, once complete
+	SHA256    string          `json:"sha256,omitempty"` // hex, once complete
+	Limit     int64           `json:"limit"`            // bytes at most
+	Created   time.Time       `json:"created"`
+	Expires   time.Time       `json:"expires"` // of the address
+	Completed *time.Time      `json:"completed,omitempty"`
+	Until     time.Time       `json:"until"` // it is deleted then
 }
 
 // DeadLetter is a message that made no sense, kept for a person to look at.

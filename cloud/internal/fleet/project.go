@@ -37,7 +37,7 @@ func (u *Unit) Project(from Origin, position int64, in *Incoming) error {
 	}
 	w := &word{Unit: u, from: from, position: position, at: at, in: in, station: st}
 	err = w.project()
-	if err == nil && st != nil && !st.found {
+	if err == nil && st != nil && !st.found && !stranger(in.Payload) {
 		st.touch()
 	}
 	return err
@@ -69,6 +69,10 @@ func (w *word) project() error {
 		return w.stationBooted(p)
 	case *event.StationStatus:
 		return w.stationStatus(p)
+	case *event.StationConfiguration:
+		return w.stationConfiguration(p)
+	case *event.StationSecurity:
+		return w.stationSecurity(p)
 	case *event.SessionStarted:
 		return w.sessionStarted(p)
 	case *event.SessionUpdated:
@@ -174,6 +178,9 @@ func (w *word) stationBooted(p *event.StationBooted) error {
 		st.Protocol = p.Protocol
 	}
 	st.Vendor, st.Model, st.Serial, st.Firmware = p.Vendor, p.Model, p.Serial, p.Firmware
+	if err := w.registered(p); err != nil {
+		return err
+	}
 	if !replaced {
 		return nil
 	}

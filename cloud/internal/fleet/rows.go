@@ -52,16 +52,19 @@ type AlarmRow struct {
 
 // StationRow is what events tell of a station as a whole.
 type StationRow struct {
-	ID        string
-	Tenant    Tenant
-	Gateway   event.GatewayID
-	Identity  event.StationID
-	Protocol  string
-	Vendor    string
-	Model     string
-	Serial    string
-	Firmware  string
-	Connected bool
+	ID       string
+	Tenant   Tenant
+	Gateway  event.GatewayID
+	Identity event.StationID
+	Protocol string
+	Vendor   string
+	Model    string
+	Serial   string
+	Firmware string
+	// Registration is the answer to its newest boot: accepted, pending or
+	// rejected; empty before the first.
+	Registration string
+	Connected    bool
 	// ConnectedAt is when Connected last changed; zero before the first word.
 	ConnectedAt Moment
 	// Transaction is the highest transaction number known of the station.

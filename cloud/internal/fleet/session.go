@@ -68,6 +68,9 @@ func (w *word) sessionStarted(p *event.SessionStarted) error {
 		row.Token = p.Token
 	}
 	row.Detail.Authorization = p.Authorization
+	if row.Status == SessionActive {
+		row.ChargingState = or(row.ChargingState, p.ChargingState) // an update that came before is newer
+	}
 	if p.MeterWh != nil && (row.MeterStartWh == nil || row.Ended == nil) {
 		row.MeterStartWh = p.MeterWh
 	}
@@ -106,6 +109,9 @@ func (w *word) sessionUpdated(p *event.SessionUpdated) error {
 	}
 	if p.Token != nil {
 		row.Token = p.Token
+	}
+	if p.Authorization != nil { // OCPP 2.0.1 E05: the token may come after the start
+		row.Detail.Authorization = p.Authorization
 	}
 	// A begin reading that comes late tells where the session began, not where it
 	// stands.

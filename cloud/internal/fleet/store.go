@@ -63,6 +63,44 @@ type StationFilter struct {
 	Gateway  event.GatewayID
 	Location string
 	Identity event.StationID
+	// Registration is the answer to the newest boot: accepted, pending, rejected.
+	Registration string
+}
+
+// VariableFilter narrows a list of variables; empty fields do not. Names are
+// compared without regard to case.
+type VariableFilter struct {
+	Component string
+	Variable  string
+	EVSE      int
+}
+
+// ScoreFilter narrows scorecards; empty fields do not.
+type ScoreFilter struct {
+	Gateway event.GatewayID
+	Station string // the manager's id, or an identity
+	Vendor  string
+	Model   string
+	Kind    string // of the deviation
+}
+
+// SecurityFilter narrows a list of security events, newest first.
+type SecurityFilter struct {
+	Gateway  event.GatewayID
+	Station  string // the manager's id, or an identity
+	Event    string // compared without regard to case
+	Critical bool   // only those that OCPP calls so
+	From, To time.Time
+}
+
+// FileFilter narrows a list of files, newest first.
+type FileFilter struct {
+	Kind     string
+	Gateway  event.GatewayID
+	Station  string // the manager's id, or an identity
+	Command  event.CommandID
+	State    string
+	From, To time.Time // overlapping what was asked for
 }
 
 // SessionFilter narrows a list of sessions, newest first.
@@ -95,6 +133,8 @@ type CommandFilter struct {
 	Station string
 	Status  event.CommandState
 	Type    event.CommandType
+	// From and To narrow to those that somebody gave, or that moved, in between.
+	From, To time.Time
 }
 
 // Ingest is the part of a store that takes in what gateways say. Every method
@@ -141,6 +181,19 @@ type Queries interface {
 	Session(ctx context.Context, s Scope, id event.SessionID) (Session, error)
 	Samples(ctx context.Context, s Scope, session event.SessionID, p Page) (List[SamplePoint], error)
 	Events(ctx context.Context, s Scope, f EventFilter, p Page) (List[Entry], error)
+	// Variables lists the variables of a station, named by the manager's id or by
+	// an identity that only one has, in the order of their names.
+	Variables(ctx context.Context, s Scope, station string, f VariableFilter, p Page) (List[Variable], error)
+	// StationScores lists the stations that broke rules, ModelScores every model
+	// with its stations; those with the most deviations first.
+	StationScores(ctx context.Context, s Scope, f ScoreFilter, p Page) (List[Scorecard], error)
+	ModelScores(ctx context.Context, s Scope, f ScoreFilter, p Page) (List[Scorecard], error)
+	SecurityEvents(ctx context.Context, s Scope, f SecurityFilter, p Page) (List[SecurityEvent], error)
+	// PendingStations lists stations that nobody has admitted, the one heard last
+	// first.
+	PendingStations(ctx context.Context, s Scope, g event.GatewayID, p Page) (List[PendingStation], error)
+	Files(ctx context.Context, s Scope, f FileFilter, p Page) (List[File], error)
+	File(ctx context.Context, s Scope, id string) (File, error)
 	// Incarnation names this database: new after each restore that we know of.
 	Incarnation(ctx context.Context) (string, error)
 	// Resume returns the position after which somebody goes on who has read the
@@ -184,6 +237,8 @@ type Writes interface {
 	// MoveCommand records a state that the manager itself decides: sent, expired
 	// or cancelled. It never undoes a later state. It reports whether it moved.
 	MoveCommand(ctx context.Context, id event.CommandID, to event.CommandState, reason string, at time.Time) (moved bool, err error)
+	// WishCancel notes that a command which was sent is to be taken back.
+	WishCancel(ctx context.Context, id event.CommandID, at time.Time) error
 	// OwedCommands returns the commands of g that are not final, oldest first.
 	OwedCommands(ctx context.Context, g event.GatewayID) ([]Command, error)
 	// TokensIn returns the tokens of a tenant whose section is named, sorted by value.
@@ -192,6 +247,21 @@ type Writes interface {
 	// made from tokens (site, stations); Desired returns it.
 	SetDesired(ctx context.Context, g event.GatewayID, section string, content []byte) error
 	Desired(ctx context.Context, g event.GatewayID) (map[string][]byte, error)
+	// ChangeDesired replaces the content of a section by what change makes of it,
+	// nil where there is none, with nobody in between. An error of change is
+	// returned and changes nothing.
+	ChangeDesired(ctx context.Context, g event.GatewayID, section string, change func(old []byte) ([]byte, error)) error
+	// AddFile notes a file that is to come, under the SHA-256 of the secret in its
+	// address.
+	AddFile(ctx context.Context, f File, secretSHA256 string) error
+	// FileOf returns the file that an address stands for.
+	FileOf(ctx context.Context, secretSHA256 string) (File, error)
+	// CompleteFile notes that a file has come, once.
+	CompleteFile(ctx context.Context, id string, size int64, sha256 string, at time.Time) error
+	// StaleFiles returns files that are to be deleted at now: their time is over,
+	// or nobody has brought them until a day after their address expired.
+	StaleFiles(ctx context.Context, now time.Time) ([]File, error)
+	DeleteFile(ctx context.Context, id string) error
 }
 
 // Store keeps everything. Two databases implement it and pass one suite.

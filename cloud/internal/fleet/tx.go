@@ -59,6 +59,26 @@ type Tx interface {
 	// StepsOf returns the steps told during boot.
 	StepsOf(g event.GatewayID, boot string) ([]StepRow, error)
 
+	// PutVariables puts variables; of one that is there all but Since is written
+	// over. DropVariables takes away those of a station that no event from
+	// position seen on has told of, DropVariable those called name, or
+	// Component.Variable.
+	PutVariables([]VariableRow) error
+	DropVariables(station string, seen int64) error
+	DropVariable(station, name string) error
+	Inventory(station string) (*InventoryRow, error)
+	PutInventory(InventoryRow) error
+	// PutDeviations puts counts. Of one that is there the higher one stands, and
+	// Last moves only where it rises.
+	PutDeviations([]DeviationRow) error
+	// PutSecurity puts a security event; one of the same position is written over.
+	PutSecurity(SecurityRow) error
+	Pending(g event.GatewayID, identity event.StationID) (*PendingRow, error)
+	// PutPending puts a station that waits to be admitted and keeps no more than
+	// MaxPending of its gateway: the ones heard last.
+	PutPending(PendingRow) error
+	DeletePending(g event.GatewayID, identity event.StationID) error
+
 	// The samples lane's own.
 
 	PutSamples([]SampleRow) error

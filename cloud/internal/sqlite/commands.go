@@ -2,20 +2,23 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
 
-const commandColumns = `id, tenant, gateway, station, target, evse, type, params, expires, issued_by, created, status, reason, result, updated`
+const commandColumns = `id, tenant, gateway, station, target, evse, type, params, expires, issued_by, created, status, reason, result, updated, cancel`
 
 func readCommand(scan scanner) (c fleet.Command, err error) {
 	var params, result []byte
 	var expires, created, updated int64
+	var cancel sql.NullInt64
 	err = scan(&c.ID, &c.Tenant, &c.Gateway, &c.Station, &c.Target, &c.EVSE, &c.Type, &params, &expires, &c.IssuedBy, &created,
-		&c.Status, &c.Reason, &result, &updated)
+		&c.Status, &c.Reason, &result, &updated, &cancel)
 	c.Params, c.Result = params, result
 	c.Expires, c.Created, c.Updated = fromMS(expires), fromMS(created), fromMS(updated)
+	c.CancelAsked = when(cancel)
 	return c, err
 }
 
@@ -27,6 +30,8 @@ func (s *Store) Commands(ctx context.Context, scope fleet.Scope, f fleet.Command
 	w.addIf(f.Station != "", "(target = ? OR station = ?)", f.Station, f.Station)
 	w.addIf(f.Status != "", "status = ?", f.Status)
 	w.addIf(f.Type != "", "type = ?", f.Type)
+	w.addIf(!f.From.IsZero(), "updated >= ?", f.From.UnixMilli())
+	w.addIf(!f.To.IsZero(), "created < ?", f.To.UnixMilli())
 	if p.Cursor != "" {
 		var before string
 		if err := decodeCursor(p.Cursor, &before); err != nil {

@@ -74,6 +74,7 @@ type logWriter struct {
 	args     []any // of log
 	index    []any // of log_index
 	text     []byte
+	times    []blockTimes // of log_times, one per block
 
 	// Of the batch under way; values are boxed once.
 	from           fleet.Origin
@@ -136,6 +137,7 @@ func (l *logWriter) add(in *fleet.Incoming) fleet.Entry {
 	if e.Clock == event.ClockUnsynced {
 		boot = e.Boot
 	}
+	l.note(e.Time.UnixMilli(), boot != nil)
 	if size := len(e.Data) + len(e.Subject) + 200; cap(l.text)-len(l.text) < size {
 		l.text = make([]byte, 0, max(64<<10, size)) // rows keep the one before
 	}
@@ -151,6 +153,24 @@ func (l *logWriter) add(in *fleet.Incoming) fleet.Entry {
 
 func typeKey(t event.Type) string         { return "type " + string(t) }
 func gatewayKey(g event.GatewayID) string { return "gateway " + string(g) }
+
+// blockTimes are the times that a block of the log holds.
+type blockTimes struct {
+	block, oldest, newest int64
+	loose                 bool
+}
+
+// note has a time found in the newest block.
+func (l *logWriter) note(at int64, loose bool) {
+	block := l.position / blockSize
+	n := len(l.times)
+	if n == 0 || l.times[n-1].block != block {
+		l.times = append(l.times, blockTimes{block, at, at, loose})
+		return
+	}
+	t := &l.times[n-1]
+	t.oldest, t.newest, t.loose = min(t.oldest, at), max(t.newest, at), t.loose || loose
+}
 
 // find has the newest position found under key.
 func (l *logWriter) find(key string) {
@@ -168,6 +188,14 @@ var insertIndex = insert("log_index (key, block)", 2, "ON CONFLICT DO NOTHING")
 func (l *logWriter) flush() error {
 	if err := l.tx.insert(insertLog, l.args); err != nil {
 		return err
+	}
+	for _, t := range l.times {
+		_, err := l.tx.exec(`INSERT INTO log_times (block, oldest, newest, loose) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET oldest = min(oldest, excluded.oldest), newest = max(newest, excluded.newest), loose = max(loose, excluded.loose)`,
+			t.block, t.oldest, t.newest, t.loose)
+		if err != nil {
+			return err
+		}
 	}
 	return l.tx.insert(insertIndex, l.index)
 }
@@ -342,11 +370,30 @@ const offsetOf = `CASE WHEN l.boot IS NULL THEN 0 ELSE
 	ifnull((SELECT c.offset_ms FROM clocks c WHERE c.gateway = s.gateway AND c.boot = l.boot), 0) END`
 
 func (s *Store) entries(ctx context.Context, scope fleet.Scope, f fleet.EventFilter, k logKey, cursor int64, atMost int) ([]fleet.Entry, error) {
-	from, order, where := "", "l.position", where{}
+	var where where
+	joins, block := "", "" // block: the column that names one
+	const within = "l.position BETWEEN %s * %d AND %[1]s * %[2]d + %d"
 	if k.key != "" {
-		from, order = fmt.Sprintf(" JOIN log_index i ON l.position BETWEEN i.block * %d AND i.block * %[1]d + %d", blockSize, blockSize-1), "i.block, l.position"
+		block = "i.block"
+		joins = " JOIN log_index i ON " + fmt.Sprintf(within, block, blockSize, blockSize-1)
 		where.add("i.key = ?", k.key)
 		where.add(k.column+" = ?", k.value)
+	}
+	if !f.From.IsZero() || !f.To.IsZero() {
+		// Only the blocks that hold such times. What was told without a clock has
+		// happened whenever its boot was mended to.
+		if block != "" {
+			joins += " JOIN log_times t ON t.block = i.block"
+		} else {
+			block = "t.block"
+			joins = " JOIN log_times t ON " + fmt.Sprintf(within, block, blockSize, blockSize-1)
+		}
+		where.addIf(!f.From.IsZero(), "(t.loose = 1 OR t.newest >= ?)", f.From.UnixMilli())
+		where.addIf(!f.To.IsZero(), "(t.loose = 1 OR t.oldest < ?)", f.To.UnixMilli())
+	}
+	order := "l.position"
+	if block != "" {
+		order = block + ", l.position"
 	}
 	where.scope("l.tenant", "s.gateway", scope)
 	where.addIf(f.Gateway != "", "s.gateway = ?", f.Gateway)
@@ -360,13 +407,13 @@ func (s *Store) entries(ctx context.Context, scope fleet.Scope, f fleet.EventFil
 	if f.Rising {
 		cursor = max(cursor, f.After)
 		where.add("l.position > ?", cursor)
-		where.addIf(k.key != "", "i.block >= ?", cursor/blockSize)
+		where.addIf(block != "", block+" >= ?", cursor/blockSize)
 	} else {
 		order = strings.ReplaceAll(order, ",", " DESC,") + " DESC"
 		where.addIf(cursor > 0, "l.position < ?", cursor)
-		where.addIf(cursor > 0 && k.key != "", "i.block <= ?", cursor/blockSize)
+		where.addIf(cursor > 0 && block != "", block+" <= ?", cursor/blockSize)
 	}
-	query := logSelect + from + where.String() + " ORDER BY " + order + " LIMIT ?"
+	query := logSelect + joins + where.String() + " ORDER BY " + order + " LIMIT ?"
 	var items []fleet.Entry
 	rows, err := s.read.QueryContext(ctx, query, append(where.args, atMost)...)
 	err = each(rows, err, func(scan func(...any) error) error {

@@ -71,6 +71,7 @@ func (t *tx) clear(oldest int64) error {
 	for _, table := range []string{
 		"gateway_facts", "alarms", "stations", "evses", "places", "intervals",
 		"sessions", "session_aliases", "samples", "latest",
+		"variables", "inventories", "deviations", "security_events", "pending",
 	} {
 		if _, err := t.exec(`DELETE FROM `+table+` WHERE since >= ?`, oldest); err != nil {
 			return fmt.Errorf("clear %s: %w", table, err)

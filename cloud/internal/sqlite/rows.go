@@ -143,13 +143,13 @@ func (t *tx) DeleteAlarm(g event.GatewayID, alarm string) error {
 func readStation(scan scanner) (r fleet.StationRow, err error) {
 	var connected moment
 	err = scan(&r.ID, &r.Tenant, &r.Gateway, &r.Identity, &r.Protocol, &r.Vendor, &r.Model, &r.Serial, &r.Firmware,
-		&r.Connected, &connected.ms, &connected.boot, &r.Transaction, &r.Orphans, &r.Since)
+		&r.Connected, &connected.ms, &connected.boot, &r.Transaction, &r.Orphans, &r.Registration, &r.Since)
 	r.ConnectedAt = connected.to()
 	return r, err
 }
 
 const stationColumns = `id, tenant, gateway, identity, protocol, vendor, model, serial, firmware,
-	connected, connected_at, connected_boot, trx, orphans, since`
+	connected, connected_at, connected_boot, trx, orphans, registration, since`
 
 // Station implements fleet.Tx.
 func (t *tx) Station(id string) (*fleet.StationRow, error) {
@@ -161,10 +161,10 @@ func (t *tx) StationsOf(g event.GatewayID) ([]fleet.StationRow, error) {
 	return collect(t, readStation, `SELECT `+stationColumns+` FROM stations WHERE gateway = ? ORDER BY id`, g)
 }
 
-var insertStations = insert("stations ("+stationColumns+")", 15, `ON CONFLICT DO UPDATE SET protocol = excluded.protocol,
+var insertStations = insert("stations ("+stationColumns+")", 16, `ON CONFLICT DO UPDATE SET protocol = excluded.protocol,
 	vendor = excluded.vendor, model = excluded.model, serial = excluded.serial, firmware = excluded.firmware,
 	connected = excluded.connected, connected_at = excluded.connected_at, connected_boot = excluded.connected_boot,
-	trx = excluded.trx, orphans = excluded.orphans`)
+	trx = excluded.trx, orphans = excluded.orphans, registration = excluded.registration`)
 
 // PutStations implements fleet.Tx.
 func (t *tx) PutStations(rows []fleet.StationRow) error {
@@ -172,7 +172,7 @@ func (t *tx) PutStations(rows []fleet.StationRow) error {
 	for i := range rows {
 		r := &rows[i]
 		args = append(args, r.ID, string(r.Tenant), string(r.Gateway), string(r.Identity), r.Protocol, r.Vendor, r.Model, r.Serial, r.Firmware,
-			r.Connected, at(&r.ConnectedAt), boot(&r.ConnectedAt), r.Transaction, r.Orphans, r.Since)
+			r.Connected, at(&r.ConnectedAt), boot(&r.ConnectedAt), r.Transaction, r.Orphans, r.Registration, r.Since)
 	}
 	return t.insert(insertStations, args)
 }

@@ -34,6 +34,7 @@ func (s *Store) Stations(ctx context.Context, scope fleet.Scope, f fleet.Station
 	w.addIf(f.Gateway != "", "s.gateway = ?", f.Gateway)
 	w.addIf(f.Location != "", "g.location = ?", f.Location)
 	w.addIf(f.Identity != "", "s.identity = ?", f.Identity)
+	w.addIf(f.Registration != "", "s.registration = ?", f.Registration)
 	if p.Cursor != "" {
 		var gateway, identity string
 		if err := decodeCursor(p.Cursor, &gateway, &identity); err != nil {
@@ -82,7 +83,7 @@ func stations(ctx context.Context, r reader, w where, atMost int) ([]fleet.Stati
 		v.StationRow, err = readStation(func(dest ...any) error { return scan(append(dest, &v.location, &v.online)...) })
 		return v, err
 	}, `SELECT s.id, s.tenant, s.gateway, s.identity, s.protocol, s.vendor, s.model, s.serial, s.firmware,
-			s.connected, s.connected_at, s.connected_boot, s.trx, s.orphans, s.since, g.location, ifnull(c.online, 0)
+			s.connected, s.connected_at, s.connected_boot, s.trx, s.orphans, s.registration, s.since, g.location, ifnull(c.online, 0)
 		FROM stations s JOIN gateways g ON g.id = s.gateway LEFT JOIN connections c ON c.gateway = s.gateway`+w.String()+`
 		ORDER BY s.gateway, s.identity LIMIT ?`, append(w.args, atMost)...)
 	if err != nil {
@@ -101,7 +102,7 @@ func stations(ctx context.Context, r reader, w where, atMost int) ([]fleet.Stati
 		st := row.StationRow
 		v := fleet.Station{
 			ID: st.ID, Tenant: st.Tenant, Gateway: st.Gateway, Identity: st.Identity, Location: row.location,
-			Protocol: st.Protocol, Vendor: st.Vendor, Model: st.Model, Serial: st.Serial, Firmware: st.Firmware,
+			Protocol: st.Protocol, Vendor: st.Vendor, Model: st.Model, Serial: st.Serial, Firmware: st.Firmware, Registration: st.Registration,
 			Connectivity: fleet.Fact[string]{Value: fleet.Offline, AsOf: st.ConnectedAt.At, Source: "gateway", Stale: !row.online},
 			Status:       fleet.Fact[string]{Value: string(event.StatusUnknown), Source: "station", Stale: !row.online || !st.Connected},
 		}

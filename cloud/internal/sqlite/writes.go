@@ -196,7 +196,7 @@ func (s *Store) AddCommand(ctx context.Context, c fleet.Command, idempotencyKey,
 			c.Target = fleet.StationID(c.Gateway, c.Station)
 		}
 		n, err := t.exec(`INSERT INTO commands (`+commandColumns+`, open, idempotent, body)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', NULL, ?, 1, ?, ?) ON CONFLICT (id) DO NOTHING`,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', NULL, ?, NULL, 1, ?, ?) ON CONFLICT (id) DO NOTHING`,
 			c.ID, c.Tenant, c.Gateway, c.Station, c.Target, c.EVSE, c.Type, blob(c.Params), c.Expires.UnixMilli(), c.IssuedBy,
 			c.Created.UnixMilli(), event.StateQueued, c.Created.UnixMilli(), text(idempotencyKey), bodyHash)
 		if err != nil {

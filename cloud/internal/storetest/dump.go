@@ -44,6 +44,17 @@ func Dump(t testing.TB, store fleet.Store) string {
 	for _, g := range everything(t, func(p fleet.Page) (fleet.List[fleet.Gateway], error) { return store.Gateways(ctx, all, p) }) {
 		g.Connectivity.AsOf, g.Lanes, g.Losses = time.Time{}, nil, nil
 		line("gateway", g)
+		for _, e := range everything(t, func(p fleet.Page) (fleet.List[fleet.SecurityEvent], error) {
+			return store.SecurityEvents(ctx, all, fleet.SecurityFilter{Gateway: g.ID}, p)
+		}) {
+			e.Position = 0
+			line("security", e)
+		}
+		for _, v := range everything(t, func(p fleet.Page) (fleet.List[fleet.PendingStation], error) {
+			return store.PendingStations(ctx, all, g.ID, p)
+		}) {
+			line("pending", v)
+		}
 	}
 	for _, st := range everything(t, func(p fleet.Page) (fleet.List[fleet.Station], error) {
 		return store.Stations(ctx, all, fleet.StationFilter{}, p)
@@ -54,6 +65,16 @@ func Dump(t testing.TB, store fleet.Store) string {
 		}) {
 			line("interval", i)
 		}
+		for _, v := range everything(t, func(p fleet.Page) (fleet.List[fleet.Variable], error) {
+			return store.Variables(ctx, all, st.ID, fleet.VariableFilter{}, p)
+		}) {
+			line("variable", v)
+		}
+	}
+	for _, c := range everything(t, func(p fleet.Page) (fleet.List[fleet.Scorecard], error) {
+		return store.StationScores(ctx, all, fleet.ScoreFilter{}, p)
+	}) {
+		line("score", c)
 	}
 	sessions := everything(t, func(p fleet.Page) (fleet.List[fleet.Session], error) {
 		return store.Sessions(ctx, all, fleet.SessionFilter{}, p)

@@ -192,13 +192,14 @@ func (g *teller) say() {
 	meter := int64(rapid.IntRange(0, 20).Draw(g.rt, "meter")) * 100
 	flags := rapid.SampledFrom([][]event.Flag{nil, nil, {event.FlagRecovered}, {event.FlagInferred}, {event.FlagSuperseded}}).Draw(g.rt, "flags")
 	var p event.Payload
-	switch rapid.IntRange(0, 12).Draw(g.rt, "what") {
+	switch rapid.IntRange(0, 15).Draw(g.rt, "what") {
 	case 0:
 		p = &event.StationConnected{Protocol: "ocpp1.6"}
 	case 1:
 		p = &event.StationDisconnected{Reason: "gone"}
 	case 2:
-		p = &event.StationBooted{Vendor: "V", Model: "M", Serial: rapid.SampledFrom([]string{"1", "1", "2"}).Draw(g.rt, "serial")}
+		p = &event.StationBooted{Vendor: "V", Model: "M", Serial: rapid.SampledFrom([]string{"1", "1", "2"}).Draw(g.rt, "serial"),
+			Registration: rapid.SampledFrom([]string{"accepted", "pending", ""}).Draw(g.rt, "registration")}
 	case 3, 4:
 		p = &event.StationStatus{Status: rapid.SampledFrom([]event.Status{event.StatusAvailable, event.StatusCharging, event.StatusFaulted}).Draw(g.rt, "status")}
 		if rapid.IntRange(0, 4).Draw(g.rt, "old") == 0 {
@@ -229,6 +230,20 @@ func (g *teller) say() {
 		p = &event.StationStatus{} // no status: makes no sense
 		g.senseless[g.Say(at, now, p).ID] = true
 		return
+	case 13:
+		name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(g.rt, "variable")
+		part := rapid.IntRange(0, 3).Draw(g.rt, "part")
+		p = &event.StationConfiguration{
+			Variables: named("C", name, fmt.Sprint(meter)), Report: min(1, part), Part: part,
+			More: part > 0 && rapid.Bool().Draw(g.rt, "more"), Complete: rapid.Bool().Draw(g.rt, "whole"),
+		}
+	case 14:
+		p = &event.StationConfiguration{Variables: named(fleet.ComponentDeviations, "bad_time", fmt.Sprint(meter))}
+	case 15:
+		p = &event.StationSecurity{Event: rapid.SampledFrom([]string{fleet.UnknownStation, "TamperDetectionActivated"}).Draw(g.rt, "security")}
+		if rapid.Bool().Draw(g.rt, "stranger") {
+			at = event.Address{Station: "X"}
+		}
 	}
 	g.Say(at, now, p)
 }
