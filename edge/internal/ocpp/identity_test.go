@@ -75,23 +75,3 @@ func TestOffered(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
-
-func TestBadEscape(t *testing.T) {
-	tests := map[string]bool{
-		"GET /ocpp/CP-1 HTTP/1.1\r\nHost: x\r\n": false,
-		"GET /ocpp/CP%ZZ HTTP/1.1\r\n":           true,
-		"GET /ocpp/CP% HTTP/1.1\r\n":             true,
-		"GET /ocpp/CP%2 HTTP/1.1\r\n":            true,
-		"GET /ocpp/CP%2f HTTP/1.1\r\n":           false,
-		"GET /ocpp/CP?x=%ZZ HTTP/1.1\r\n":        false,
-		"GET /ocpp/CP HTTP/1.1\r\nX: %ZZ\r\n":    false,
-		"nonsense":                               false,
-		"":                                       false,
-		"\x16\x03\x01 %":                         false,
-	}
-	for line, want := range tests {
-		if got := badEscape([]byte(line)); got != want {
-			t.Errorf("%q: got %v, want %v", line, got, want)
-		}
-	}
-}

@@ -1,6 +1,8 @@
 package ocpp
 
 import (
+	"crypto/tls"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ const maxStations = 5000
 type metrics struct {
 	connections  prometheus.Gauge
 	handshakes   *prometheus.CounterVec
+	secure       *prometheus.CounterVec
 	calls        *prometheus.CounterVec
 	durations    prometheus.Histogram
 	errors       *prometheus.CounterVec
@@ -41,6 +44,7 @@ func newMetrics() *metrics {
 	return &metrics{
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "connections", Help: "Stations connected now."}),
 		handshakes:  counters("handshakes_total", "Handshakes by their result.", "result"),
+		secure:      counters("tls_handshakes_total", "TLS handshakes by version, and whether an earlier session was resumed.", "version", "resumed"),
 		calls:       counters("calls_total", "Calls of stations that were answered.", "action"),
 		durations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: ns, Subsystem: sub, Name: "call_seconds", Help: "From a call read to its answer written.",
@@ -61,10 +65,14 @@ func newMetrics() *metrics {
 // Collectors returns the metrics of the endpoint, to be registered.
 func (s *Server) Collectors() []prometheus.Collector {
 	m := s.metrics
-	return []prometheus.Collector{m.connections, m.handshakes, m.calls, m.durations, m.errors, m.sent, m.timeouts, m.notKept, m.quirks, m.resultErrors}
+	return []prometheus.Collector{m.connections, m.handshakes, m.secure, m.calls, m.durations, m.errors, m.sent, m.timeouts, m.notKept, m.quirks, m.resultErrors}
 }
 
 func (m *metrics) handshake(result string) { m.handshakes.WithLabelValues(result).Inc() }
+
+func (m *metrics) secured(state *tls.ConnectionState) {
+	m.secure.WithLabelValues(version(state), strconv.FormatBool(state.DidResume)).Inc()
+}
 
 // otherAction labels what a station made up.
 const otherAction = "other"

@@ -10,17 +10,14 @@ package ocpp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"slices"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
@@ -57,17 +54,16 @@ type Config struct {
 
 // Station is what is configured for one station.
 type Station struct {
-	AssumeProtocol string
-	Profile        *int   // the least security profile; nil: none below the one that was seen last
-	CommonName     string // of its certificate, where an authority of others made it; empty: its identity
-	Compression    *bool  // nil: as Config.Compress says
-	Timeout        time.Duration // of its answers; 0: Config.Timeout
-	NoPing         bool
-	MinimumA       float64                  // it ends sessions below this current; 0: it does not
-	Strict         bool                     // whatever is off the schema is refused, for tests against the standard
-	Profile        string                   // by which it is treated; empty: the one that fits its model
-	Behaviour      stationprofile.Behaviour // comes before the profile; the fields above come before it
-	Connectors     []Connector              // where they are not EVSE n, connector 1
+	AssumeProtocol  string
+	SecurityProfile *int          // the least one; nil: none below the one that was seen last
+	CommonName      string        // of its certificate, where an authority of others made it; empty: its identity
+	Timeout         time.Duration // of its answers; 0: Config.Timeout
+	NoPing          bool
+	MinimumA        float64                  // it ends sessions below this current; 0: it does not
+	Strict          bool                     // whatever is off the schema is refused, for tests against the standard
+	StationProfile  string                   // by which it is treated; empty: the one that fits its model
+	Behaviour       stationprofile.Behaviour // comes before the profile; the fields above come before it
+	Connectors      []Connector              // where they are not EVSE n, connector 1
 }
 
 // Connector says at which EVSE a connector of OCPP 1.6 stands.
@@ -123,13 +119,16 @@ type Server struct {
 	listeners []*listener
 	upgrader  websocket.Upgrader
 
+	scores  scores
 	notKept atomic.Pointer[time.Time] // when something last was not
 
 	life context.Context // ends when the site is about to stop
 	kill context.CancelFunc
 	work sync.WaitGroup // connections, and what they leave to be done
 
-	knocking sync.WaitGroup // handshakes
+	knocking sync.WaitGroup  // handshakes
+	lobby    context.Context // ends when those have to
+	hurry    context.CancelFunc
 
 	mu       sync.Mutex // guards what follows
 	open     map[event.StationID]*Conversation
@@ -191,6 +190,7 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 		}
 	}
 	srv.life, srv.kill = context.WithCancel(context.Background())
+	srv.lobby, srv.hurry = context.WithCancel(srv.life)
 	return srv, nil
 }
 
@@ -223,9 +223,10 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.kill()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
+	go s.keepScores(ctx)
 	var doors sync.WaitGroup
 	doors.Go(func() {
-		if err := s.attend(ctx, s.listeners[0]); err != nil {
+		if err := s.attend(ctx, s.listeners[0], func() {}); err != nil {
 			end(err)
 		}
 	})
@@ -299,7 +300,7 @@ func (s *Server) spoken() string {
 
 // enter makes c the connection of its station: the newest wins. The one before
 // is closed at once, because it may hang in a write to a dead socket.
-func (s *Server) enter(c *Conversation) bool {
+func (s *Server) enter(c *Conversation, by proof) bool {
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -307,6 +308,9 @@ func (s *Server) enter(c *Conversation) bool {
 	}
 	before := s.open[c.id]
 	s.open[c.id] = c
+	if by.client != nil {
+		s.shown[c] = &shown{client: *by.client}
+	}
 	s.mu.Unlock()
 	if before == nil {
 		s.metrics.connections.Inc()
