@@ -131,12 +131,18 @@ func Config() ocpp.Config {
 // Start runs an endpoint until the test ends or Stop is called.
 func Start(t testing.TB, cfg ocpp.Config, depot site.Config, log *slog.Logger, dialects ...ocpp.Dialect) *Yard {
 	t.Helper()
+	return StartWith(t, Away{}, cfg, depot, log, dialects...)
+}
+
+// StartWith is Start with a manager that can be asked.
+func StartWith(t testing.TB, m site.Manager, cfg ocpp.Config, depot site.Config, log *slog.Logger, dialects ...ocpp.Dialect) *Yard {
+	t.Helper()
 	if depot.Offline == "" {
 		depot.Offline = site.OfflineAll
 	}
 	y := &Yard{Journal: NewJournal()}
 	var err error
-	if y.Site, err = site.New(depot, y.Journal, Clock{}, Away{}, nil, log); err != nil {
+	if y.Site, err = site.New(depot, y.Journal, Clock{}, m, nil, log); err != nil {
 		t.Fatal(err)
 	}
 	if y.Server, err = ocpp.New(cfg, y.Site, Clock{}, log, dialects...); err != nil {
@@ -197,7 +203,13 @@ func Dial(ctx context.Context, url string, header http.Header, protocols ...stri
 // Connect connects a station that answers with answer, or with {} when it is nil.
 func (y *Yard) Connect(t testing.TB, id string, answer func(action string, payload json.RawMessage) string) *Station {
 	t.Helper()
-	ws, response, err := Dial(t.Context(), y.URL+"/"+id, nil, "ocpp1.6")
+	return y.ConnectAs(t, "ocpp1.6", id, answer)
+}
+
+// ConnectAs is Connect for a protocol: ocpp2.0.1.
+func (y *Yard) ConnectAs(t testing.TB, protocol, id string, answer func(action string, payload json.RawMessage) string) *Station {
+	t.Helper()
+	ws, response, err := Dial(t.Context(), y.URL+"/"+id, nil, protocol)
 	if err != nil {
 		t.Fatalf("connect %s: %v", id, err)
 	}
