@@ -39,8 +39,8 @@ func (s *Station) own() stationprofile.Behaviour {
 func (s *Server) profile(config *Station, vendor, model, firmware string) *stationprofile.Profile {
 	found := (*stationprofile.Profile)(nil)
 	if book := s.cfg.Profiles; book != nil {
-		if config.Profile != "" {
-			found = book.Named(config.Profile)
+		if config.StationProfile != "" {
+			found = book.Named(config.StationProfile)
 		} else {
 			found = book.Find(vendor, model, firmware)
 		}

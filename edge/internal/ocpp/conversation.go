@@ -184,7 +184,7 @@ func (c *Conversation) join() {
 		c.hangUp(websocket.CloseNormalClosure, "a newer connection took over")
 		return
 	}
-	if boot := c.station.Boot(); boot != (site.BootReport{}) || !c.config.own().IsZero() || c.config.Profile != "" {
+	if boot := c.station.Boot(); boot != (site.BootReport{}) || !c.config.own().IsZero() || c.config.StationProfile != "" {
 		c.SetModel(boot.Vendor, boot.Model, boot.Firmware) // as it was at its last boot
 	}
 	c.wait()
