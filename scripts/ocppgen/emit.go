@@ -50,6 +50,9 @@ func generate(m *model, pkg string) (map[string][]byte, error) {
 		s := m.shared[name]
 		w.line("// %s is a part of %s.", name, enumerateNames(s.used))
 		m.emitStruct(w, s, false)
+		if s.optional {
+			emitOptional(w, s)
+		}
 	}
 	if err := add("structures.go", w); err != nil {
 		return nil, err
@@ -74,7 +77,6 @@ func imports(body string) string {
 	for _, p := range []struct{ use, path string }{
 		{"json.", "encoding/json"},
 		{"slices.", "slices"},
-		{"strconv.", "strconv"},
 		{"lenient.", "github.com/chargeyard/chargeyard/shared/lenient"},
 		{"schema.Check", "github.com/chargeyard/chargeyard/shared/schema"},
 	} {
@@ -223,7 +225,8 @@ func (m *model) emitMessage(w *writer, msg message, a info) {
 	w.line("// Decode reads a payload, see the package comment.")
 	w.line("func (v *%s) Decode(payload []byte) ([]lenient.Deviation, error) {", msg.name)
 	w.line("\t%s", emptied(s, "v"))
-	w.line("\tr := lenient.NewReader(payload)")
+	w.line("\tvar r lenient.Reader")
+	w.line("\tr.Begin(payload)")
 	w.line("\tv.decode(&r)")
 	w.line("\treturn r.Finish()\n}\n")
 	w.line("// Validate checks every rule of the schema. The error is a *ValidationError.")

@@ -52,6 +52,10 @@ func emitFieldCheck(w *writer, f field) {
 		}
 	}
 	text := check(f, fmt.Sprintf("%q", f.json), value)
+	if f.kind == kindObject && !f.required {
+		w.line("check%s(c, %q, %s)", f.typeName, f.json, target)
+		return
+	}
 	if f.kind == kindObject {
 		text = fmt.Sprintf("c.Enter(%q)\n%s.check(c)\nc.Leave()\n", f.json, target)
 	}

@@ -10,19 +10,15 @@ func emitDecode(w *writer, s *structure, shared map[string]*structure, required 
 	w.line("func (v *%s) decode(r *lenient.Reader) bool {", s.name)
 	w.line("\to := r.Object(%sFields, %#b)", lower(s.name), required)
 	w.line("\tfor o.Next() {")
-	keep := "Extra"
-	if s.open {
-		keep = "Open"
-	}
 	if len(s.fields) == 0 {
-		w.line("\t\to.%s(&v.Extra)", keep)
+		w.line("\t\to.ExtraTo(&v.Extra, %v)", s.open)
 	} else {
 		w.line("\t\tswitch o.Field {")
 		for i, f := range s.fields {
 			w.line("\t\tcase %d:", i)
 			emitRead(w, f, shared)
 		}
-		w.line("\t\tdefault:\n\t\t\to.%s(&v.Extra)\n\t\t}", keep)
+		w.line("\t\tdefault:\n\t\t\to.ExtraTo(&v.Extra, %v)\n\t\t}", s.open)
 	}
 	w.line("\t}\n\treturn o.Found()\n}\n")
 }
@@ -61,74 +57,61 @@ func objectLists(s *structure) []string {
 
 func emitRead(w *writer, f field, shared map[string]*structure) {
 	target := "v." + f.name
-	if f.list {
-		if f.kind == kindObject {
-			w.line("%s = %s[:0]", target, target)
-		} else {
-			w.line("%s = nil", target)
-		}
+	switch {
+	case f.list && f.kind == kindObject:
+		w.line("%s = %s[:0]", target, target)
 		w.line("for a := r.Array(); a.Next(); {")
-		switch f.kind {
-		case kindObject:
-			w.line("%s = lenient.Extend(%s, &a, %d)", target, target, objectSize)
-			w.line("e := &%s[len(%s)-1]", target, target)
-			w.line("%s", emptied(shared[f.typeName], "e"))
-			w.line("if !e.decode(r) { %s = %s[:len(%s)-1] }", target, target, target)
-		case kindInt, kindNumber, kindBool:
-			w.line("if e, ok := %s; ok { %s = append(%s, e) }", read(f), target, target)
-		default:
-			w.line("%s = append(%s, %s)", target, target, read(f))
-		}
+		w.line("%s = lenient.Extend(%s, &a, %d)", target, target, objectSize)
+		w.line("e := &%s[len(%s)-1]", target, target)
+		w.line("%s", emptied(shared[f.typeName], "e"))
+		w.line("if !e.decode(r) { %s = %s[:len(%s)-1] }", target, target, target)
 		w.line("}")
-		if f.minItems > 0 {
-			w.line("if len(%s) == 0 { r.NoItems() }", target)
-		}
-		return
-	}
-	switch f.kind {
-	case kindObject:
-		if f.required {
-			w.line("%s = %s{}", target, f.typeName)
-			w.line("%s.decode(r)", target)
-		} else {
-			w.line("if e := new(%s); e.decode(r) { %s = e }", f.typeName, target)
-		}
-	case kindInt, kindNumber, kindBool:
-		if f.required {
-			w.line("%s, _ = %s", target, read(f))
-		} else {
-			w.line("if e, ok := %s; ok { %s = &e }", read(f), target)
-		}
+	case f.list && f.kind == kindText:
+		w.line("%s = r.Texts()", target)
+	case f.list && f.kind == kindWord:
+		w.line("%s = lenient.Words[%s](r, %sWords)", target, f.typeName, lower(f.typeName))
+	case f.list:
+		w.line("%s = r.Ints()", target)
+	case f.kind == kindObject && f.required:
+		w.line("%s = %s{}", target, f.typeName)
+		w.line("%s.decode(r)", target)
+	case f.kind == kindObject:
+		w.line("decode%s(r, &%s)", f.typeName, target)
+	case f.kind == kindWord:
+		w.line("r.WordTo((*string)(&%s), %sWords)", target, lower(f.typeName))
+	case f.kind == kindRaw:
+		w.line("%s = r.Raw()", target)
+	case f.kind == kindTime:
+		w.line("r.TimeTo(&%s)", target)
+	case f.kind == kindAnyText:
+		w.line("r.AnyTextTo(&%s)", target)
+	case f.kind == kindText || f.kind == kindURI:
+		w.line("r.TextTo(&%s)", target)
+	case f.required:
+		w.line("r.%sTo(&%s)", number(f), target)
 	default:
-		w.line("%s = %s", target, read(f))
+		w.line("r.Optional%s(&%s)", number(f), target)
+	}
+	if f.list && f.minItems > 0 {
+		w.line("r.Items(len(%s))", target)
+	}
+}
+
+// number returns the part of a function's name that tells what it reads.
+func number(f field) string {
+	switch f.kind {
+	case kindInt:
+		return "Int"
+	case kindNumber:
+		return "Number"
+	default:
+		return "Bool"
 	}
 }
 
 // objectSize is how many bytes of JSON the elements of lists take at least, for
 // a good guess at the length of a list.
 const objectSize = 96
-
-// read returns the call that reads one value.
-func read(f field) string {
-	switch f.kind {
-	case kindInt:
-		return "r.Int()"
-	case kindNumber:
-		return "r.Number()"
-	case kindBool:
-		return "r.Bool()"
-	case kindTime:
-		return "r.Time()"
-	case kindWord:
-		return fmt.Sprintf("%s(r.Word(%sWords))", f.typeName, lower(f.typeName))
-	case kindRaw:
-		return "r.Raw()"
-	case kindAnyText:
-		return "r.AnyText()"
-	default:
-		return "r.Text()"
-	}
-}
 
 // emitAppend writes the writing of a type.
 func emitAppend(w *writer, s *structure) {
@@ -168,59 +151,68 @@ func emitEncodingJSON(w *writer, s *structure, message bool) {
 
 func emitWrite(w *writer, f field) {
 	target := "v." + f.name
-	condition := ""
-	if !f.required {
+	name := fmt.Sprintf("`,%q:`", f.json)
+	if f.kind == kindObject {
 		switch {
-		case f.list || f.kind == kindRaw:
-			condition = "len(" + target + ") > 0"
-		case f.kind == kindText || f.kind == kindAnyText || f.kind == kindURI || f.kind == kindWord:
-			condition = target + ` != ""`
-		case f.kind == kindTime:
-			condition = "!" + target + ".IsZero()"
+		case f.list:
+			if !f.required {
+				w.line("if len(%s) > 0 {", target)
+				defer w.line("}")
+			}
+			w.line("b = lenient.AppendName(b, %s)", name)
+			w.line("from%s := len(b)", f.name)
+			w.line("for i := range %s {", target)
+			w.line("b = %s[i].AppendJSON(lenient.Comma(b))\n}", target)
+			w.line("b = lenient.CloseArray(b, from%s)", f.name)
+		case f.required:
+			w.line("b = %s.AppendJSON(lenient.AppendName(b, %s))", target, name)
 		default:
-			condition = target + " != nil"
+			w.line("b = append%s(b, %s, %s)", f.typeName, name, target)
 		}
-		w.line("if %s {", condition)
+		return
 	}
-	w.line("b = append(b, `,%q:`...)", f.json)
-	if f.list {
-		from := "from"
-		w.line("%s := len(b)", from+f.name)
-		w.line("for i := range %s {\nb = append(b, ',')", target)
-		w.line("b = %s\n}", write(f, target+"[i]"))
-		w.line("b = lenient.CloseArray(b, %s)", from+f.name)
-	} else {
-		if condition != "" && (f.kind == kindInt || f.kind == kindNumber || f.kind == kindBool) {
-			target = "*" + target
-		}
-		w.line("b = %s", write(f, target))
+	function := ""
+	switch {
+	case f.list && f.kind == kindInt:
+		function = "Ints"
+	case f.list:
+		function = "Texts"
+	case f.kind == kindInt:
+		function = "Int"
+	case f.kind == kindNumber && f.schema.MultipleOf != nil:
+		function = "Rounded"
+	case f.kind == kindNumber:
+		function = "Float"
+	case f.kind == kindBool:
+		function = "Bool"
+	case f.kind == kindTime:
+		function, target = "Date", "&"+target
+	case f.kind == kindWord:
+		function, target = "Text", "string("+target+")"
+	case f.kind == kindRaw:
+		function = "Raw"
+	default:
+		function = "Text"
 	}
-	if condition != "" {
-		w.line("}")
+	if !f.required {
+		function = "Optional" + function
 	}
+	w.line("b = lenient.Append%s(b, %s, %s)", function, name, target)
 }
 
-// write returns the expression that appends one value.
-func write(f field, value string) string {
-	switch f.kind {
-	case kindInt:
-		return "strconv.AppendInt(b, " + value + ", 10)"
-	case kindNumber:
-		if f.schema.MultipleOf != nil {
-			return "lenient.AppendDecimal(b, " + value + ", 1)"
-		}
-		return "lenient.AppendNumber(b, " + value + ")"
-	case kindBool:
-		return "strconv.AppendBool(b, " + value + ")"
-	case kindTime, kindObject:
-		return value + ".AppendJSON(b)"
-	case kindWord:
-		return "lenient.AppendString(b, string(" + value + "))"
-	case kindRaw:
-		return "append(b, " + value + "...)"
-	default:
-		return "lenient.AppendString(b, " + value + ")"
-	}
+// emitOptional writes what is done with a field of type s that may be nil.
+func emitOptional(w *writer, s *structure) {
+	w.line("//go:noinline")
+	w.line("func decode%s(r *lenient.Reader, v **%s) {", s.name, s.name)
+	w.line("if e := new(%s); e.decode(r) { *v = e }\n}\n", s.name)
+	w.line("//go:noinline")
+	w.line("func append%s(b []byte, name string, v *%s) []byte {", s.name, s.name)
+	w.line("if v == nil { return b }")
+	w.line("return v.AppendJSON(lenient.AppendName(b, name))\n}\n")
+	w.line("//go:noinline")
+	w.line("func check%s(c *schema.Check, name string, v *%s) {", s.name, s.name)
+	w.line("if v == nil { return }")
+	w.line("c.Enter(name)\nv.check(c)\nc.Leave()\n}\n")
 }
 
 // checks tells whether a type has any rule to check.

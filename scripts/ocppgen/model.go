@@ -38,11 +38,12 @@ type field struct {
 
 // structure is a Go type for a JSON object.
 type structure struct {
-	name   string
-	fields []field
-	open   bool
-	source string // where it was met first, for error texts
-	used   []string
+	name     string
+	fields   []field
+	open     bool
+	source   string // where it was met first, for error texts
+	used     []string
+	optional bool // a field may have it or not
 }
 
 // enumeration is a Go type for a list of words.
@@ -171,7 +172,13 @@ func (m *model) field(p property, parent, root *node, owner, message string) (fi
 		typeName = m.rename(owner+"."+p.name, goName(p.name))
 	}
 	f.schema = n
-	return f, m.kindOf(&f, n, root, typeName, message)
+	if err := m.kindOf(&f, n, root, typeName, message); err != nil {
+		return f, err
+	}
+	if f.list && !slices.Contains([]kind{kindText, kindInt, kindWord, kindObject}, f.kind) {
+		return f, fmt.Errorf("a list of type %q with format %q is not known to this generator", n.Type, n.Format)
+	}
+	return f, nil
 }
 
 // rename returns the name that the table gives to key, or otherwise.
@@ -192,7 +199,13 @@ func (m *model) kindOf(f *field, n, root *node, typeName, message string) error 
 		if err != nil {
 			return err
 		}
-		return m.share(s)
+		if err := m.share(s); err != nil {
+			return err
+		}
+		if !f.list && !f.required {
+			m.shared[typeName].optional = true
+		}
+		return nil
 	case len(n.Enum) > 0:
 		f.kind, f.typeName = kindWord, typeName
 		return m.enumerate(typeName, n.Enum, message)

@@ -23,9 +23,9 @@ func (v *AuthorizeRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.IDTag = r.Text()
+			r.TextTo(&v.IDTag)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -35,8 +35,7 @@ func (v *AuthorizeRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizeRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"idTag":`...)
-	b = lenient.AppendString(b, v.IDTag)
+	b = lenient.AppendText(b, `,"idTag":`, v.IDTag)
 	return lenient.CloseObject(b, start)
 }
 
@@ -62,7 +61,8 @@ func (*AuthorizeRequest) NewResponse() Response { return new(AuthorizeResponse) 
 // Decode reads a payload, see the package comment.
 func (v *AuthorizeRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = AuthorizeRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -91,7 +91,7 @@ func (v *AuthorizeResponse) decode(r *lenient.Reader) bool {
 			v.IDTagInfo = IDTagInfo{}
 			v.IDTagInfo.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -101,8 +101,7 @@ func (v *AuthorizeResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizeResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"idTagInfo":`...)
-	b = v.IDTagInfo.AppendJSON(b)
+	b = v.IDTagInfo.AppendJSON(lenient.AppendName(b, `,"idTagInfo":`))
 	return lenient.CloseObject(b, start)
 }
 
@@ -129,7 +128,8 @@ func (*AuthorizeResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *AuthorizeResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = AuthorizeResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

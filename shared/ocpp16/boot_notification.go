@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -32,25 +31,25 @@ func (v *BootNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ChargePointVendor = r.Text()
+			r.TextTo(&v.ChargePointVendor)
 		case 1:
-			v.ChargePointModel = r.Text()
+			r.TextTo(&v.ChargePointModel)
 		case 2:
-			v.ChargePointSerialNumber = r.Text()
+			r.TextTo(&v.ChargePointSerialNumber)
 		case 3:
-			v.ChargeBoxSerialNumber = r.Text()
+			r.TextTo(&v.ChargeBoxSerialNumber)
 		case 4:
-			v.FirmwareVersion = r.Text()
+			r.TextTo(&v.FirmwareVersion)
 		case 5:
-			v.ICCID = r.Text()
+			r.TextTo(&v.ICCID)
 		case 6:
-			v.IMSI = r.Text()
+			r.TextTo(&v.IMSI)
 		case 7:
-			v.MeterType = r.Text()
+			r.TextTo(&v.MeterType)
 		case 8:
-			v.MeterSerialNumber = r.Text()
+			r.TextTo(&v.MeterSerialNumber)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -60,38 +59,15 @@ func (v *BootNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BootNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"chargePointVendor":`...)
-	b = lenient.AppendString(b, v.ChargePointVendor)
-	b = append(b, `,"chargePointModel":`...)
-	b = lenient.AppendString(b, v.ChargePointModel)
-	if v.ChargePointSerialNumber != "" {
-		b = append(b, `,"chargePointSerialNumber":`...)
-		b = lenient.AppendString(b, v.ChargePointSerialNumber)
-	}
-	if v.ChargeBoxSerialNumber != "" {
-		b = append(b, `,"chargeBoxSerialNumber":`...)
-		b = lenient.AppendString(b, v.ChargeBoxSerialNumber)
-	}
-	if v.FirmwareVersion != "" {
-		b = append(b, `,"firmwareVersion":`...)
-		b = lenient.AppendString(b, v.FirmwareVersion)
-	}
-	if v.ICCID != "" {
-		b = append(b, `,"iccid":`...)
-		b = lenient.AppendString(b, v.ICCID)
-	}
-	if v.IMSI != "" {
-		b = append(b, `,"imsi":`...)
-		b = lenient.AppendString(b, v.IMSI)
-	}
-	if v.MeterType != "" {
-		b = append(b, `,"meterType":`...)
-		b = lenient.AppendString(b, v.MeterType)
-	}
-	if v.MeterSerialNumber != "" {
-		b = append(b, `,"meterSerialNumber":`...)
-		b = lenient.AppendString(b, v.MeterSerialNumber)
-	}
+	b = lenient.AppendText(b, `,"chargePointVendor":`, v.ChargePointVendor)
+	b = lenient.AppendText(b, `,"chargePointModel":`, v.ChargePointModel)
+	b = lenient.AppendOptionalText(b, `,"chargePointSerialNumber":`, v.ChargePointSerialNumber)
+	b = lenient.AppendOptionalText(b, `,"chargeBoxSerialNumber":`, v.ChargeBoxSerialNumber)
+	b = lenient.AppendOptionalText(b, `,"firmwareVersion":`, v.FirmwareVersion)
+	b = lenient.AppendOptionalText(b, `,"iccid":`, v.ICCID)
+	b = lenient.AppendOptionalText(b, `,"imsi":`, v.IMSI)
+	b = lenient.AppendOptionalText(b, `,"meterType":`, v.MeterType)
+	b = lenient.AppendOptionalText(b, `,"meterSerialNumber":`, v.MeterSerialNumber)
 	return lenient.CloseObject(b, start)
 }
 
@@ -125,7 +101,8 @@ func (*BootNotificationRequest) NewResponse() Response { return new(BootNotifica
 // Decode reads a payload, see the package comment.
 func (v *BootNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = BootNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -153,13 +130,13 @@ func (v *BootNotificationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = RegistrationStatus(r.Word(registrationStatusWords))
+			r.WordTo((*string)(&v.Status), registrationStatusWords)
 		case 1:
-			v.CurrentTime = r.Time()
+			r.TimeTo(&v.CurrentTime)
 		case 2:
-			v.Interval, _ = r.Int()
+			r.IntTo(&v.Interval)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -169,12 +146,9 @@ func (v *BootNotificationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BootNotificationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	b = append(b, `,"currentTime":`...)
-	b = v.CurrentTime.AppendJSON(b)
-	b = append(b, `,"interval":`...)
-	b = strconv.AppendInt(b, v.Interval, 10)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendDate(b, `,"currentTime":`, &v.CurrentTime)
+	b = lenient.AppendInt(b, `,"interval":`, v.Interval)
 	return lenient.CloseObject(b, start)
 }
 
@@ -200,7 +174,8 @@ func (*BootNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *BootNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = BootNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

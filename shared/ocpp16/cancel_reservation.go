@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -24,9 +23,9 @@ func (v *CancelReservationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ReservationID, _ = r.Int()
+			r.IntTo(&v.ReservationID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -36,8 +35,7 @@ func (v *CancelReservationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CancelReservationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"reservationId":`...)
-	b = strconv.AppendInt(b, v.ReservationID, 10)
+	b = lenient.AppendInt(b, `,"reservationId":`, v.ReservationID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -59,7 +57,8 @@ func (*CancelReservationRequest) NewResponse() Response { return new(CancelReser
 // Decode reads a payload, see the package comment.
 func (v *CancelReservationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CancelReservationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -83,9 +82,9 @@ func (v *CancelReservationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = CancelReservationStatus(r.Word(cancelReservationStatusWords))
+			r.WordTo((*string)(&v.Status), cancelReservationStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -95,8 +94,7 @@ func (v *CancelReservationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CancelReservationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -121,7 +119,8 @@ func (*CancelReservationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *CancelReservationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CancelReservationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

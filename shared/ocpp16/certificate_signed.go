@@ -23,9 +23,9 @@ func (v *CertificateSignedRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CertificateChain = r.Text()
+			r.TextTo(&v.CertificateChain)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -35,8 +35,7 @@ func (v *CertificateSignedRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateSignedRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateChain":`...)
-	b = lenient.AppendString(b, v.CertificateChain)
+	b = lenient.AppendText(b, `,"certificateChain":`, v.CertificateChain)
 	return lenient.CloseObject(b, start)
 }
 
@@ -62,7 +61,8 @@ func (*CertificateSignedRequest) NewResponse() Response { return new(Certificate
 // Decode reads a payload, see the package comment.
 func (v *CertificateSignedRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CertificateSignedRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -88,9 +88,9 @@ func (v *CertificateSignedResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = CertificateSignedStatus(r.Word(certificateSignedStatusWords))
+			r.WordTo((*string)(&v.Status), certificateSignedStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -100,8 +100,7 @@ func (v *CertificateSignedResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateSignedResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -126,7 +125,8 @@ func (*CertificateSignedResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *CertificateSignedResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CertificateSignedResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

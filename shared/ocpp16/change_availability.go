@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,11 +24,11 @@ func (v *ChangeAvailabilityRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		case 1:
-			v.Type = AvailabilityType(r.Word(availabilityTypeWords))
+			r.WordTo((*string)(&v.Type), availabilityTypeWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -39,10 +38,8 @@ func (v *ChangeAvailabilityRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChangeAvailabilityRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
 	return lenient.CloseObject(b, start)
 }
 
@@ -68,7 +65,8 @@ func (*ChangeAvailabilityRequest) NewResponse() Response { return new(ChangeAvai
 // Decode reads a payload, see the package comment.
 func (v *ChangeAvailabilityRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ChangeAvailabilityRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -94,9 +92,9 @@ func (v *ChangeAvailabilityResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = AvailabilityStatus(r.Word(availabilityStatusWords))
+			r.WordTo((*string)(&v.Status), availabilityStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -106,8 +104,7 @@ func (v *ChangeAvailabilityResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChangeAvailabilityResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -132,7 +129,8 @@ func (*ChangeAvailabilityResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ChangeAvailabilityResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ChangeAvailabilityResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -24,11 +24,11 @@ func (v *ChangeConfigurationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Key = r.Text()
+			r.TextTo(&v.Key)
 		case 1:
-			v.Value = r.Text()
+			r.TextTo(&v.Value)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -38,10 +38,8 @@ func (v *ChangeConfigurationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChangeConfigurationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"key":`...)
-	b = lenient.AppendString(b, v.Key)
-	b = append(b, `,"value":`...)
-	b = lenient.AppendString(b, v.Value)
+	b = lenient.AppendText(b, `,"key":`, v.Key)
+	b = lenient.AppendText(b, `,"value":`, v.Value)
 	return lenient.CloseObject(b, start)
 }
 
@@ -68,7 +66,8 @@ func (*ChangeConfigurationRequest) NewResponse() Response { return new(ChangeCon
 // Decode reads a payload, see the package comment.
 func (v *ChangeConfigurationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ChangeConfigurationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -94,9 +93,9 @@ func (v *ChangeConfigurationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ConfigurationStatus(r.Word(configurationStatusWords))
+			r.WordTo((*string)(&v.Status), configurationStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -106,8 +105,7 @@ func (v *ChangeConfigurationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChangeConfigurationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -132,7 +130,8 @@ func (*ChangeConfigurationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ChangeConfigurationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ChangeConfigurationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

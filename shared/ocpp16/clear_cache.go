@@ -20,7 +20,7 @@ var clearCacheRequestFields = []string{}
 func (v *ClearCacheRequest) decode(r *lenient.Reader) bool {
 	o := r.Object(clearCacheRequestFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -49,7 +49,8 @@ func (*ClearCacheRequest) NewResponse() Response { return new(ClearCacheResponse
 // Decode reads a payload, see the package comment.
 func (v *ClearCacheRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearCacheRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -73,9 +74,9 @@ func (v *ClearCacheResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ClearCacheStatus(r.Word(clearCacheStatusWords))
+			r.WordTo((*string)(&v.Status), clearCacheStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -85,8 +86,7 @@ func (v *ClearCacheResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearCacheResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -111,7 +111,8 @@ func (*ClearCacheResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearCacheResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearCacheResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

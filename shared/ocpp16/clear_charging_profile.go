@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,21 +26,15 @@ func (v *ClearChargingProfileRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.ID = &e
-			}
+			r.OptionalInt(&v.ID)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.ConnectorID = &e
-			}
+			r.OptionalInt(&v.ConnectorID)
 		case 2:
-			v.ChargingProfilePurpose = ChargingProfilePurpose(r.Word(chargingProfilePurposeWords))
+			r.WordTo((*string)(&v.ChargingProfilePurpose), chargingProfilePurposeWords)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.StackLevel = &e
-			}
+			r.OptionalInt(&v.StackLevel)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -51,22 +44,10 @@ func (v *ClearChargingProfileRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearChargingProfileRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ID != nil {
-		b = append(b, `,"id":`...)
-		b = strconv.AppendInt(b, *v.ID, 10)
-	}
-	if v.ConnectorID != nil {
-		b = append(b, `,"connectorId":`...)
-		b = strconv.AppendInt(b, *v.ConnectorID, 10)
-	}
-	if v.ChargingProfilePurpose != "" {
-		b = append(b, `,"chargingProfilePurpose":`...)
-		b = lenient.AppendString(b, string(v.ChargingProfilePurpose))
-	}
-	if v.StackLevel != nil {
-		b = append(b, `,"stackLevel":`...)
-		b = strconv.AppendInt(b, *v.StackLevel, 10)
-	}
+	b = lenient.AppendOptionalInt(b, `,"id":`, v.ID)
+	b = lenient.AppendOptionalInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendOptionalText(b, `,"chargingProfilePurpose":`, string(v.ChargingProfilePurpose))
+	b = lenient.AppendOptionalInt(b, `,"stackLevel":`, v.StackLevel)
 	return lenient.CloseObject(b, start)
 }
 
@@ -94,7 +75,8 @@ func (*ClearChargingProfileRequest) NewResponse() Response { return new(ClearCha
 // Decode reads a payload, see the package comment.
 func (v *ClearChargingProfileRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearChargingProfileRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -120,9 +102,9 @@ func (v *ClearChargingProfileResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ClearChargingProfileStatus(r.Word(clearChargingProfileStatusWords))
+			r.WordTo((*string)(&v.Status), clearChargingProfileStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -132,8 +114,7 @@ func (v *ClearChargingProfileResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearChargingProfileResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -158,7 +139,8 @@ func (*ClearChargingProfileResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearChargingProfileResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearChargingProfileResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

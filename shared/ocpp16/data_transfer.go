@@ -25,13 +25,13 @@ func (v *DataTransferRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.VendorID = r.Text()
+			r.TextTo(&v.VendorID)
 		case 1:
-			v.MessageID = r.Text()
+			r.TextTo(&v.MessageID)
 		case 2:
-			v.Data = r.AnyText()
+			r.AnyTextTo(&v.Data)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,16 +41,9 @@ func (v *DataTransferRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DataTransferRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"vendorId":`...)
-	b = lenient.AppendString(b, v.VendorID)
-	if v.MessageID != "" {
-		b = append(b, `,"messageId":`...)
-		b = lenient.AppendString(b, v.MessageID)
-	}
-	if v.Data != "" {
-		b = append(b, `,"data":`...)
-		b = lenient.AppendString(b, v.Data)
-	}
+	b = lenient.AppendText(b, `,"vendorId":`, v.VendorID)
+	b = lenient.AppendOptionalText(b, `,"messageId":`, v.MessageID)
+	b = lenient.AppendOptionalText(b, `,"data":`, v.Data)
 	return lenient.CloseObject(b, start)
 }
 
@@ -77,7 +70,8 @@ func (*DataTransferRequest) NewResponse() Response { return new(DataTransferResp
 // Decode reads a payload, see the package comment.
 func (v *DataTransferRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = DataTransferRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -104,11 +98,11 @@ func (v *DataTransferResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = DataTransferStatus(r.Word(dataTransferStatusWords))
+			r.WordTo((*string)(&v.Status), dataTransferStatusWords)
 		case 1:
-			v.Data = r.AnyText()
+			r.AnyTextTo(&v.Data)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -118,12 +112,8 @@ func (v *DataTransferResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DataTransferResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.Data != "" {
-		b = append(b, `,"data":`...)
-		b = lenient.AppendString(b, v.Data)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalText(b, `,"data":`, v.Data)
 	return lenient.CloseObject(b, start)
 }
 
@@ -148,7 +138,8 @@ func (*DataTransferResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *DataTransferResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = DataTransferResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

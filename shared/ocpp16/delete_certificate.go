@@ -26,7 +26,7 @@ func (v *DeleteCertificateRequest) decode(r *lenient.Reader) bool {
 			v.CertificateHashData = CertificateHashData{}
 			v.CertificateHashData.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -36,8 +36,7 @@ func (v *DeleteCertificateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DeleteCertificateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateHashData":`...)
-	b = v.CertificateHashData.AppendJSON(b)
+	b = v.CertificateHashData.AppendJSON(lenient.AppendName(b, `,"certificateHashData":`))
 	return lenient.CloseObject(b, start)
 }
 
@@ -65,7 +64,8 @@ func (*DeleteCertificateRequest) NewResponse() Response { return new(DeleteCerti
 // Decode reads a payload, see the package comment.
 func (v *DeleteCertificateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = DeleteCertificateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -91,9 +91,9 @@ func (v *DeleteCertificateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = DeleteCertificateStatus(r.Word(deleteCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), deleteCertificateStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -103,8 +103,7 @@ func (v *DeleteCertificateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DeleteCertificateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -129,7 +128,8 @@ func (*DeleteCertificateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *DeleteCertificateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = DeleteCertificateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

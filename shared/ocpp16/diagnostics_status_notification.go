@@ -23,9 +23,9 @@ func (v *DiagnosticsStatusNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = DiagnosticsStatus(r.Word(diagnosticsStatusWords))
+			r.WordTo((*string)(&v.Status), diagnosticsStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -35,8 +35,7 @@ func (v *DiagnosticsStatusNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DiagnosticsStatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -68,7 +67,8 @@ func (*DiagnosticsStatusNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *DiagnosticsStatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = DiagnosticsStatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -91,7 +91,7 @@ var diagnosticsStatusNotificationResponseFields = []string{}
 func (v *DiagnosticsStatusNotificationResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(diagnosticsStatusNotificationResponseFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -123,7 +123,8 @@ func (*DiagnosticsStatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *DiagnosticsStatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = DiagnosticsStatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

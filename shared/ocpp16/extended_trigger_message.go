@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *ExtendedTriggerMessageRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.RequestedMessage = ExtendedMessageTrigger(r.Word(extendedMessageTriggerWords))
+			r.WordTo((*string)(&v.RequestedMessage), extendedMessageTriggerWords)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.ConnectorID = &e
-			}
+			r.OptionalInt(&v.ConnectorID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,12 +38,8 @@ func (v *ExtendedTriggerMessageRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ExtendedTriggerMessageRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"requestedMessage":`...)
-	b = lenient.AppendString(b, string(v.RequestedMessage))
-	if v.ConnectorID != nil {
-		b = append(b, `,"connectorId":`...)
-		b = strconv.AppendInt(b, *v.ConnectorID, 10)
-	}
+	b = lenient.AppendText(b, `,"requestedMessage":`, string(v.RequestedMessage))
+	b = lenient.AppendOptionalInt(b, `,"connectorId":`, v.ConnectorID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -74,7 +67,8 @@ func (*ExtendedTriggerMessageRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *ExtendedTriggerMessageRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ExtendedTriggerMessageRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -100,9 +94,9 @@ func (v *ExtendedTriggerMessageResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = TriggerMessageStatus(r.Word(triggerMessageStatusWords))
+			r.WordTo((*string)(&v.Status), triggerMessageStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -112,8 +106,7 @@ func (v *ExtendedTriggerMessageResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ExtendedTriggerMessageResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -138,7 +131,8 @@ func (*ExtendedTriggerMessageResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ExtendedTriggerMessageResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ExtendedTriggerMessageResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

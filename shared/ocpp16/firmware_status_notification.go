@@ -23,9 +23,9 @@ func (v *FirmwareStatusNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = FirmwareStatus(r.Word(firmwareStatusWords))
+			r.WordTo((*string)(&v.Status), firmwareStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -35,8 +35,7 @@ func (v *FirmwareStatusNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *FirmwareStatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -66,7 +65,8 @@ func (*FirmwareStatusNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *FirmwareStatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = FirmwareStatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -89,7 +89,7 @@ var firmwareStatusNotificationResponseFields = []string{}
 func (v *FirmwareStatusNotificationResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(firmwareStatusNotificationResponseFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -119,7 +119,8 @@ func (*FirmwareStatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *FirmwareStatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = FirmwareStatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

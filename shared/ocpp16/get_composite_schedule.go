@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,13 +25,13 @@ func (v *GetCompositeScheduleRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		case 1:
-			v.Duration, _ = r.Int()
+			r.IntTo(&v.Duration)
 		case 2:
-			v.ChargingRateUnit = ChargingRateUnit(r.Word(chargingRateUnitWords))
+			r.WordTo((*string)(&v.ChargingRateUnit), chargingRateUnitWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -42,14 +41,9 @@ func (v *GetCompositeScheduleRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCompositeScheduleRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
-	b = append(b, `,"duration":`...)
-	b = strconv.AppendInt(b, v.Duration, 10)
-	if v.ChargingRateUnit != "" {
-		b = append(b, `,"chargingRateUnit":`...)
-		b = lenient.AppendString(b, string(v.ChargingRateUnit))
-	}
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendOptionalText(b, `,"chargingRateUnit":`, string(v.ChargingRateUnit))
 	return lenient.CloseObject(b, start)
 }
 
@@ -77,7 +71,8 @@ func (*GetCompositeScheduleRequest) NewResponse() Response { return new(GetCompo
 // Decode reads a payload, see the package comment.
 func (v *GetCompositeScheduleRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetCompositeScheduleRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -106,19 +101,15 @@ func (v *GetCompositeScheduleResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GetCompositeScheduleStatus(r.Word(getCompositeScheduleStatusWords))
+			r.WordTo((*string)(&v.Status), getCompositeScheduleStatusWords)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.ConnectorID = &e
-			}
+			r.OptionalInt(&v.ConnectorID)
 		case 2:
-			v.ScheduleStart = r.Time()
+			r.TimeTo(&v.ScheduleStart)
 		case 3:
-			if e := new(ChargingSchedule); e.decode(r) {
-				v.ChargingSchedule = e
-			}
+			decodeChargingSchedule(r, &v.ChargingSchedule)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -128,20 +119,10 @@ func (v *GetCompositeScheduleResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCompositeScheduleResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.ConnectorID != nil {
-		b = append(b, `,"connectorId":`...)
-		b = strconv.AppendInt(b, *v.ConnectorID, 10)
-	}
-	if !v.ScheduleStart.IsZero() {
-		b = append(b, `,"scheduleStart":`...)
-		b = v.ScheduleStart.AppendJSON(b)
-	}
-	if v.ChargingSchedule != nil {
-		b = append(b, `,"chargingSchedule":`...)
-		b = v.ChargingSchedule.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendOptionalDate(b, `,"scheduleStart":`, &v.ScheduleStart)
+	b = appendChargingSchedule(b, `,"chargingSchedule":`, v.ChargingSchedule)
 	return lenient.CloseObject(b, start)
 }
 
@@ -159,11 +140,7 @@ func (v *GetCompositeScheduleResponse) check(c *schema.Check) {
 	if !v.ScheduleStart.IsZero() {
 		c.Time("scheduleStart", v.ScheduleStart)
 	}
-	if v.ChargingSchedule != nil {
-		c.Enter("chargingSchedule")
-		v.ChargingSchedule.check(c)
-		c.Leave()
-	}
+	checkChargingSchedule(c, "chargingSchedule", v.ChargingSchedule)
 }
 
 // Action returns "GetCompositeSchedule".
@@ -174,7 +151,8 @@ func (*GetCompositeScheduleResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetCompositeScheduleResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetCompositeScheduleResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -23,12 +23,9 @@ func (v *GetConfigurationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Key = nil
-			for a := r.Array(); a.Next(); {
-				v.Key = append(v.Key, r.Text())
-			}
+			v.Key = r.Texts()
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -38,15 +35,7 @@ func (v *GetConfigurationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetConfigurationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if len(v.Key) > 0 {
-		b = append(b, `,"key":`...)
-		fromKey := len(b)
-		for i := range v.Key {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.Key[i])
-		}
-		b = lenient.CloseArray(b, fromKey)
-	}
+	b = lenient.AppendOptionalTexts(b, `,"key":`, v.Key)
 	return lenient.CloseObject(b, start)
 }
 
@@ -76,7 +65,8 @@ func (*GetConfigurationRequest) NewResponse() Response { return new(GetConfigura
 // Decode reads a payload, see the package comment.
 func (v *GetConfigurationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetConfigurationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -117,12 +107,9 @@ func (v *GetConfigurationResponse) decode(r *lenient.Reader) bool {
 				}
 			}
 		case 1:
-			v.UnknownKey = nil
-			for a := r.Array(); a.Next(); {
-				v.UnknownKey = append(v.UnknownKey, r.Text())
-			}
+			v.UnknownKey = r.Texts()
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -133,23 +120,14 @@ func (v *GetConfigurationResponse) decode(r *lenient.Reader) bool {
 func (v *GetConfigurationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.ConfigurationKey) > 0 {
-		b = append(b, `,"configurationKey":`...)
+		b = lenient.AppendName(b, `,"configurationKey":`)
 		fromConfigurationKey := len(b)
 		for i := range v.ConfigurationKey {
-			b = append(b, ',')
-			b = v.ConfigurationKey[i].AppendJSON(b)
+			b = v.ConfigurationKey[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromConfigurationKey)
 	}
-	if len(v.UnknownKey) > 0 {
-		b = append(b, `,"unknownKey":`...)
-		fromUnknownKey := len(b)
-		for i := range v.UnknownKey {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.UnknownKey[i])
-		}
-		b = lenient.CloseArray(b, fromUnknownKey)
-	}
+	b = lenient.AppendOptionalTexts(b, `,"unknownKey":`, v.UnknownKey)
 	return lenient.CloseObject(b, start)
 }
 
@@ -183,7 +161,8 @@ func (*GetConfigurationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetConfigurationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

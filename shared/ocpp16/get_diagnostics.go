@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,21 +27,17 @@ func (v *GetDiagnosticsRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Location = r.Text()
+			r.TextTo(&v.Location)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.Retries = &e
-			}
+			r.OptionalInt(&v.Retries)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.RetryInterval = &e
-			}
+			r.OptionalInt(&v.RetryInterval)
 		case 3:
-			v.StartTime = r.Time()
+			r.TimeTo(&v.StartTime)
 		case 4:
-			v.StopTime = r.Time()
+			r.TimeTo(&v.StopTime)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -52,24 +47,11 @@ func (v *GetDiagnosticsRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetDiagnosticsRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"location":`...)
-	b = lenient.AppendString(b, v.Location)
-	if v.Retries != nil {
-		b = append(b, `,"retries":`...)
-		b = strconv.AppendInt(b, *v.Retries, 10)
-	}
-	if v.RetryInterval != nil {
-		b = append(b, `,"retryInterval":`...)
-		b = strconv.AppendInt(b, *v.RetryInterval, 10)
-	}
-	if !v.StartTime.IsZero() {
-		b = append(b, `,"startTime":`...)
-		b = v.StartTime.AppendJSON(b)
-	}
-	if !v.StopTime.IsZero() {
-		b = append(b, `,"stopTime":`...)
-		b = v.StopTime.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"location":`, v.Location)
+	b = lenient.AppendOptionalInt(b, `,"retries":`, v.Retries)
+	b = lenient.AppendOptionalInt(b, `,"retryInterval":`, v.RetryInterval)
+	b = lenient.AppendOptionalDate(b, `,"startTime":`, &v.StartTime)
+	b = lenient.AppendOptionalDate(b, `,"stopTime":`, &v.StopTime)
 	return lenient.CloseObject(b, start)
 }
 
@@ -101,7 +83,8 @@ func (*GetDiagnosticsRequest) NewResponse() Response { return new(GetDiagnostics
 // Decode reads a payload, see the package comment.
 func (v *GetDiagnosticsRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetDiagnosticsRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -127,9 +110,9 @@ func (v *GetDiagnosticsResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.FileName = r.Text()
+			r.TextTo(&v.FileName)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -139,10 +122,7 @@ func (v *GetDiagnosticsResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetDiagnosticsResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.FileName != "" {
-		b = append(b, `,"fileName":`...)
-		b = lenient.AppendString(b, v.FileName)
-	}
+	b = lenient.AppendOptionalText(b, `,"fileName":`, v.FileName)
 	return lenient.CloseObject(b, start)
 }
 
@@ -167,7 +147,8 @@ func (*GetDiagnosticsResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetDiagnosticsResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetDiagnosticsResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -23,9 +23,9 @@ func (v *GetInstalledCertificateIdsRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CertificateType = CertificateUse(r.Word(certificateUseWords))
+			r.WordTo((*string)(&v.CertificateType), certificateUseWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -35,8 +35,7 @@ func (v *GetInstalledCertificateIdsRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetInstalledCertificateIdsRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateType":`...)
-	b = lenient.AppendString(b, string(v.CertificateType))
+	b = lenient.AppendText(b, `,"certificateType":`, string(v.CertificateType))
 	return lenient.CloseObject(b, start)
 }
 
@@ -66,7 +65,8 @@ func (*GetInstalledCertificateIdsRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *GetInstalledCertificateIdsRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetInstalledCertificateIdsRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -106,13 +106,11 @@ func (v *GetInstalledCertificateIdsResponse) decode(r *lenient.Reader) bool {
 					v.CertificateHashData = v.CertificateHashData[:len(v.CertificateHashData)-1]
 				}
 			}
-			if len(v.CertificateHashData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.CertificateHashData))
 		case 1:
-			v.Status = GetInstalledCertificateStatus(r.Word(getInstalledCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), getInstalledCertificateStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -123,16 +121,14 @@ func (v *GetInstalledCertificateIdsResponse) decode(r *lenient.Reader) bool {
 func (v *GetInstalledCertificateIdsResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.CertificateHashData) > 0 {
-		b = append(b, `,"certificateHashData":`...)
+		b = lenient.AppendName(b, `,"certificateHashData":`)
 		fromCertificateHashData := len(b)
 		for i := range v.CertificateHashData {
-			b = append(b, ',')
-			b = v.CertificateHashData[i].AppendJSON(b)
+			b = v.CertificateHashData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromCertificateHashData)
 	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -167,7 +163,8 @@ func (*GetInstalledCertificateIdsResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetInstalledCertificateIdsResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

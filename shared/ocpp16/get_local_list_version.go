@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 )
@@ -20,7 +19,7 @@ var getLocalListVersionRequestFields = []string{}
 func (v *GetLocalListVersionRequest) decode(r *lenient.Reader) bool {
 	o := r.Object(getLocalListVersionRequestFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -49,7 +48,8 @@ func (*GetLocalListVersionRequest) NewResponse() Response { return new(GetLocalL
 // Decode reads a payload, see the package comment.
 func (v *GetLocalListVersionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetLocalListVersionRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -73,9 +73,9 @@ func (v *GetLocalListVersionResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ListVersion, _ = r.Int()
+			r.IntTo(&v.ListVersion)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -85,8 +85,7 @@ func (v *GetLocalListVersionResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetLocalListVersionResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"listVersion":`...)
-	b = strconv.AppendInt(b, v.ListVersion, 10)
+	b = lenient.AppendInt(b, `,"listVersion":`, v.ListVersion)
 	return lenient.CloseObject(b, start)
 }
 
@@ -107,7 +106,8 @@ func (*GetLocalListVersionResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetLocalListVersionResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetLocalListVersionResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -31,19 +30,15 @@ func (v *GetLogRequest) decode(r *lenient.Reader) bool {
 			v.Log = LogParameters{}
 			v.Log.decode(r)
 		case 1:
-			v.LogType = LogType(r.Word(logTypeWords))
+			r.WordTo((*string)(&v.LogType), logTypeWords)
 		case 2:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.Retries = &e
-			}
+			r.OptionalInt(&v.Retries)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.RetryInterval = &e
-			}
+			r.OptionalInt(&v.RetryInterval)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -53,20 +48,11 @@ func (v *GetLogRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetLogRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"log":`...)
-	b = v.Log.AppendJSON(b)
-	b = append(b, `,"logType":`...)
-	b = lenient.AppendString(b, string(v.LogType))
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.Retries != nil {
-		b = append(b, `,"retries":`...)
-		b = strconv.AppendInt(b, *v.Retries, 10)
-	}
-	if v.RetryInterval != nil {
-		b = append(b, `,"retryInterval":`...)
-		b = strconv.AppendInt(b, *v.RetryInterval, 10)
-	}
+	b = v.Log.AppendJSON(lenient.AppendName(b, `,"log":`))
+	b = lenient.AppendText(b, `,"logType":`, string(v.LogType))
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalInt(b, `,"retries":`, v.Retries)
+	b = lenient.AppendOptionalInt(b, `,"retryInterval":`, v.RetryInterval)
 	return lenient.CloseObject(b, start)
 }
 
@@ -95,7 +81,8 @@ func (*GetLogRequest) NewResponse() Response { return new(GetLogResponse) }
 // Decode reads a payload, see the package comment.
 func (v *GetLogRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetLogRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -122,11 +109,11 @@ func (v *GetLogResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = LogStatus(r.Word(logStatusWords))
+			r.WordTo((*string)(&v.Status), logStatusWords)
 		case 1:
-			v.Filename = r.Text()
+			r.TextTo(&v.Filename)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -136,12 +123,8 @@ func (v *GetLogResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetLogResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.Filename != "" {
-		b = append(b, `,"filename":`...)
-		b = lenient.AppendString(b, v.Filename)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalText(b, `,"filename":`, v.Filename)
 	return lenient.CloseObject(b, start)
 }
 
@@ -167,7 +150,8 @@ func (*GetLogResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetLogResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetLogResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -20,7 +20,7 @@ var heartbeatRequestFields = []string{}
 func (v *HeartbeatRequest) decode(r *lenient.Reader) bool {
 	o := r.Object(heartbeatRequestFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -49,7 +49,8 @@ func (*HeartbeatRequest) NewResponse() Response { return new(HeartbeatResponse) 
 // Decode reads a payload, see the package comment.
 func (v *HeartbeatRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = HeartbeatRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -73,9 +74,9 @@ func (v *HeartbeatResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CurrentTime = r.Time()
+			r.TimeTo(&v.CurrentTime)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -85,8 +86,7 @@ func (v *HeartbeatResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *HeartbeatResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"currentTime":`...)
-	b = v.CurrentTime.AppendJSON(b)
+	b = lenient.AppendDate(b, `,"currentTime":`, &v.CurrentTime)
 	return lenient.CloseObject(b, start)
 }
 
@@ -111,7 +111,8 @@ func (*HeartbeatResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *HeartbeatResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = HeartbeatResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -24,11 +24,11 @@ func (v *InstallCertificateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CertificateType = CertificateUse(r.Word(certificateUseWords))
+			r.WordTo((*string)(&v.CertificateType), certificateUseWords)
 		case 1:
-			v.Certificate = r.Text()
+			r.TextTo(&v.Certificate)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -38,10 +38,8 @@ func (v *InstallCertificateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *InstallCertificateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateType":`...)
-	b = lenient.AppendString(b, string(v.CertificateType))
-	b = append(b, `,"certificate":`...)
-	b = lenient.AppendString(b, v.Certificate)
+	b = lenient.AppendText(b, `,"certificateType":`, string(v.CertificateType))
+	b = lenient.AppendText(b, `,"certificate":`, v.Certificate)
 	return lenient.CloseObject(b, start)
 }
 
@@ -68,7 +66,8 @@ func (*InstallCertificateRequest) NewResponse() Response { return new(InstallCer
 // Decode reads a payload, see the package comment.
 func (v *InstallCertificateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = InstallCertificateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -94,9 +93,9 @@ func (v *InstallCertificateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = InstallCertificateStatus(r.Word(installCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), installCertificateStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -106,8 +105,7 @@ func (v *InstallCertificateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *InstallCertificateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -132,7 +130,8 @@ func (*InstallCertificateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *InstallCertificateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = InstallCertificateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *LogStatusNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = UploadLogStatus(r.Word(uploadLogStatusWords))
+			r.WordTo((*string)(&v.Status), uploadLogStatusWords)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.RequestID = &e
-			}
+			r.OptionalInt(&v.RequestID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,12 +38,8 @@ func (v *LogStatusNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LogStatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.RequestID != nil {
-		b = append(b, `,"requestId":`...)
-		b = strconv.AppendInt(b, *v.RequestID, 10)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalInt(b, `,"requestId":`, v.RequestID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -74,7 +67,8 @@ func (*LogStatusNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *LogStatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = LogStatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -97,7 +91,7 @@ var logStatusNotificationResponseFields = []string{}
 func (v *LogStatusNotificationResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(logStatusNotificationResponseFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -125,7 +119,8 @@ func (*LogStatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *LogStatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = LogStatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,11 +27,9 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.TransactionID = &e
-			}
+			r.OptionalInt(&v.TransactionID)
 		case 2:
 			v.MeterValue = v.MeterValue[:0]
 			for a := r.Array(); a.Next(); {
@@ -44,7 +41,7 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 				}
 			}
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -54,17 +51,12 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MeterValuesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
-	if v.TransactionID != nil {
-		b = append(b, `,"transactionId":`...)
-		b = strconv.AppendInt(b, *v.TransactionID, 10)
-	}
-	b = append(b, `,"meterValue":`...)
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendOptionalInt(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendName(b, `,"meterValue":`)
 	fromMeterValue := len(b)
 	for i := range v.MeterValue {
-		b = append(b, ',')
-		b = v.MeterValue[i].AppendJSON(b)
+		b = v.MeterValue[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromMeterValue)
 	return lenient.CloseObject(b, start)
@@ -96,7 +88,8 @@ func (*MeterValuesRequest) NewResponse() Response { return new(MeterValuesRespon
 // Decode reads a payload, see the package comment.
 func (v *MeterValuesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -119,7 +112,7 @@ var meterValuesResponseFields = []string{}
 func (v *MeterValuesResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(meterValuesResponseFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -147,7 +140,8 @@ func (*MeterValuesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *MeterValuesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = MeterValuesResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

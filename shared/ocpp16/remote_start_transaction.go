@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,17 +25,13 @@ func (v *RemoteStartTransactionRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.ConnectorID = &e
-			}
+			r.OptionalInt(&v.ConnectorID)
 		case 1:
-			v.IDTag = r.Text()
+			r.TextTo(&v.IDTag)
 		case 2:
-			if e := new(ChargingProfile); e.decode(r) {
-				v.ChargingProfile = e
-			}
+			decodeChargingProfile(r, &v.ChargingProfile)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,16 +41,9 @@ func (v *RemoteStartTransactionRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RemoteStartTransactionRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ConnectorID != nil {
-		b = append(b, `,"connectorId":`...)
-		b = strconv.AppendInt(b, *v.ConnectorID, 10)
-	}
-	b = append(b, `,"idTag":`...)
-	b = lenient.AppendString(b, v.IDTag)
-	if v.ChargingProfile != nil {
-		b = append(b, `,"chargingProfile":`...)
-		b = v.ChargingProfile.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendText(b, `,"idTag":`, v.IDTag)
+	b = appendChargingProfile(b, `,"chargingProfile":`, v.ChargingProfile)
 	return lenient.CloseObject(b, start)
 }
 
@@ -70,11 +58,7 @@ func (v *RemoteStartTransactionRequest) UnmarshalJSON(data []byte) error {
 
 func (v *RemoteStartTransactionRequest) check(c *schema.Check) {
 	c.Length("idTag", v.IDTag, 20)
-	if v.ChargingProfile != nil {
-		c.Enter("chargingProfile")
-		v.ChargingProfile.check(c)
-		c.Leave()
-	}
+	checkChargingProfile(c, "chargingProfile", v.ChargingProfile)
 }
 
 // Action returns "RemoteStartTransaction".
@@ -88,7 +72,8 @@ func (*RemoteStartTransactionRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *RemoteStartTransactionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RemoteStartTransactionRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -114,9 +99,9 @@ func (v *RemoteStartTransactionResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = RemoteStartStopStatus(r.Word(remoteStartStopStatusWords))
+			r.WordTo((*string)(&v.Status), remoteStartStopStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -126,8 +111,7 @@ func (v *RemoteStartTransactionResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RemoteStartTransactionResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -152,7 +136,8 @@ func (*RemoteStartTransactionResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *RemoteStartTransactionResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RemoteStartTransactionResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -24,9 +23,9 @@ func (v *RemoteStopTransactionRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TransactionID, _ = r.Int()
+			r.IntTo(&v.TransactionID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -36,8 +35,7 @@ func (v *RemoteStopTransactionRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RemoteStopTransactionRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"transactionId":`...)
-	b = strconv.AppendInt(b, v.TransactionID, 10)
+	b = lenient.AppendInt(b, `,"transactionId":`, v.TransactionID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -61,7 +59,8 @@ func (*RemoteStopTransactionRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *RemoteStopTransactionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RemoteStopTransactionRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -85,9 +84,9 @@ func (v *RemoteStopTransactionResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = RemoteStartStopStatus(r.Word(remoteStartStopStatusWords))
+			r.WordTo((*string)(&v.Status), remoteStartStopStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -97,8 +96,7 @@ func (v *RemoteStopTransactionResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RemoteStopTransactionResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -123,7 +121,8 @@ func (*RemoteStopTransactionResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *RemoteStopTransactionResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RemoteStopTransactionResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,17 +27,17 @@ func (v *ReserveNowRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		case 1:
-			v.ExpiryDate = r.Time()
+			r.TimeTo(&v.ExpiryDate)
 		case 2:
-			v.IDTag = r.Text()
+			r.TextTo(&v.IDTag)
 		case 3:
-			v.ParentIDTag = r.Text()
+			r.TextTo(&v.ParentIDTag)
 		case 4:
-			v.ReservationID, _ = r.Int()
+			r.IntTo(&v.ReservationID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -48,18 +47,11 @@ func (v *ReserveNowRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReserveNowRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
-	b = append(b, `,"expiryDate":`...)
-	b = v.ExpiryDate.AppendJSON(b)
-	b = append(b, `,"idTag":`...)
-	b = lenient.AppendString(b, v.IDTag)
-	if v.ParentIDTag != "" {
-		b = append(b, `,"parentIdTag":`...)
-		b = lenient.AppendString(b, v.ParentIDTag)
-	}
-	b = append(b, `,"reservationId":`...)
-	b = strconv.AppendInt(b, v.ReservationID, 10)
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendDate(b, `,"expiryDate":`, &v.ExpiryDate)
+	b = lenient.AppendText(b, `,"idTag":`, v.IDTag)
+	b = lenient.AppendOptionalText(b, `,"parentIdTag":`, v.ParentIDTag)
+	b = lenient.AppendInt(b, `,"reservationId":`, v.ReservationID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -87,7 +79,8 @@ func (*ReserveNowRequest) NewResponse() Response { return new(ReserveNowResponse
 // Decode reads a payload, see the package comment.
 func (v *ReserveNowRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ReserveNowRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -113,9 +106,9 @@ func (v *ReserveNowResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ReservationStatus(r.Word(reservationStatusWords))
+			r.WordTo((*string)(&v.Status), reservationStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -125,8 +118,7 @@ func (v *ReserveNowResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReserveNowResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -151,7 +143,8 @@ func (*ReserveNowResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ReserveNowResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ReserveNowResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -23,9 +23,9 @@ func (v *ResetRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Type = ResetType(r.Word(resetTypeWords))
+			r.WordTo((*string)(&v.Type), resetTypeWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -35,8 +35,7 @@ func (v *ResetRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ResetRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
 	return lenient.CloseObject(b, start)
 }
 
@@ -62,7 +61,8 @@ func (*ResetRequest) NewResponse() Response { return new(ResetResponse) }
 // Decode reads a payload, see the package comment.
 func (v *ResetRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ResetRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -88,9 +88,9 @@ func (v *ResetResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ResetStatus(r.Word(resetStatusWords))
+			r.WordTo((*string)(&v.Status), resetStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -100,8 +100,7 @@ func (v *ResetResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ResetResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -126,7 +125,8 @@ func (*ResetResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ResetResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ResetResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -25,13 +25,13 @@ func (v *SecurityEventNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Type = r.Text()
+			r.TextTo(&v.Type)
 		case 1:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 2:
-			v.TechInfo = r.Text()
+			r.TextTo(&v.TechInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,14 +41,9 @@ func (v *SecurityEventNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SecurityEventNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, v.Type)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	if v.TechInfo != "" {
-		b = append(b, `,"techInfo":`...)
-		b = lenient.AppendString(b, v.TechInfo)
-	}
+	b = lenient.AppendText(b, `,"type":`, v.Type)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendOptionalText(b, `,"techInfo":`, v.TechInfo)
 	return lenient.CloseObject(b, start)
 }
 
@@ -80,7 +75,8 @@ func (*SecurityEventNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *SecurityEventNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SecurityEventNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -103,7 +99,7 @@ var securityEventNotificationResponseFields = []string{}
 func (v *SecurityEventNotificationResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(securityEventNotificationResponseFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -133,7 +129,8 @@ func (*SecurityEventNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SecurityEventNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SecurityEventNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

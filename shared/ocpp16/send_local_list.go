@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -30,7 +29,7 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ListVersion, _ = r.Int()
+			r.IntTo(&v.ListVersion)
 		case 1:
 			v.LocalAuthorizationList = v.LocalAuthorizationList[:0]
 			for a := r.Array(); a.Next(); {
@@ -42,9 +41,9 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 				}
 			}
 		case 2:
-			v.UpdateType = UpdateType(r.Word(updateTypeWords))
+			r.WordTo((*string)(&v.UpdateType), updateTypeWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -54,19 +53,16 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SendLocalListRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"listVersion":`...)
-	b = strconv.AppendInt(b, v.ListVersion, 10)
+	b = lenient.AppendInt(b, `,"listVersion":`, v.ListVersion)
 	if len(v.LocalAuthorizationList) > 0 {
-		b = append(b, `,"localAuthorizationList":`...)
+		b = lenient.AppendName(b, `,"localAuthorizationList":`)
 		fromLocalAuthorizationList := len(b)
 		for i := range v.LocalAuthorizationList {
-			b = append(b, ',')
-			b = v.LocalAuthorizationList[i].AppendJSON(b)
+			b = v.LocalAuthorizationList[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromLocalAuthorizationList)
 	}
-	b = append(b, `,"updateType":`...)
-	b = lenient.AppendString(b, string(v.UpdateType))
+	b = lenient.AppendText(b, `,"updateType":`, string(v.UpdateType))
 	return lenient.CloseObject(b, start)
 }
 
@@ -97,7 +93,8 @@ func (*SendLocalListRequest) NewResponse() Response { return new(SendLocalListRe
 // Decode reads a payload, see the package comment.
 func (v *SendLocalListRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -123,9 +120,9 @@ func (v *SendLocalListResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = UpdateStatus(r.Word(updateStatusWords))
+			r.WordTo((*string)(&v.Status), updateStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -135,8 +132,7 @@ func (v *SendLocalListResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SendLocalListResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -161,7 +157,8 @@ func (*SendLocalListResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SendLocalListResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SendLocalListResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

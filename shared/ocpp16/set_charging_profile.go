@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,12 +24,12 @@ func (v *SetChargingProfileRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		case 1:
 			v.CsChargingProfiles = ChargingProfile{}
 			v.CsChargingProfiles.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -40,10 +39,8 @@ func (v *SetChargingProfileRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetChargingProfileRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
-	b = append(b, `,"csChargingProfiles":`...)
-	b = v.CsChargingProfiles.AppendJSON(b)
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
+	b = v.CsChargingProfiles.AppendJSON(lenient.AppendName(b, `,"csChargingProfiles":`))
 	return lenient.CloseObject(b, start)
 }
 
@@ -71,7 +68,8 @@ func (*SetChargingProfileRequest) NewResponse() Response { return new(SetChargin
 // Decode reads a payload, see the package comment.
 func (v *SetChargingProfileRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetChargingProfileRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -97,9 +95,9 @@ func (v *SetChargingProfileResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ChargingProfileStatus(r.Word(chargingProfileStatusWords))
+			r.WordTo((*string)(&v.Status), chargingProfileStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -109,8 +107,7 @@ func (v *SetChargingProfileResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetChargingProfileResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -135,7 +132,8 @@ func (*SetChargingProfileResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetChargingProfileResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetChargingProfileResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -23,9 +23,9 @@ func (v *SignCertificateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CSR = r.Text()
+			r.TextTo(&v.CSR)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -35,8 +35,7 @@ func (v *SignCertificateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignCertificateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"csr":`...)
-	b = lenient.AppendString(b, v.CSR)
+	b = lenient.AppendText(b, `,"csr":`, v.CSR)
 	return lenient.CloseObject(b, start)
 }
 
@@ -62,7 +61,8 @@ func (*SignCertificateRequest) NewResponse() Response { return new(SignCertifica
 // Decode reads a payload, see the package comment.
 func (v *SignCertificateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignCertificateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -88,9 +88,9 @@ func (v *SignCertificateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -100,8 +100,7 @@ func (v *SignCertificateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignCertificateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -126,7 +125,8 @@ func (*SignCertificateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SignCertificateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignCertificateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *SignedFirmwareStatusNotificationRequest) decode(r *lenient.Reader) bool
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = SignedFirmwareStatus(r.Word(signedFirmwareStatusWords))
+			r.WordTo((*string)(&v.Status), signedFirmwareStatusWords)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.RequestID = &e
-			}
+			r.OptionalInt(&v.RequestID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,12 +38,8 @@ func (v *SignedFirmwareStatusNotificationRequest) decode(r *lenient.Reader) bool
 // without optional fields that are empty.
 func (v *SignedFirmwareStatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.RequestID != nil {
-		b = append(b, `,"requestId":`...)
-		b = strconv.AppendInt(b, *v.RequestID, 10)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalInt(b, `,"requestId":`, v.RequestID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -78,7 +71,8 @@ func (*SignedFirmwareStatusNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *SignedFirmwareStatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignedFirmwareStatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -101,7 +95,7 @@ var signedFirmwareStatusNotificationResponseFields = []string{}
 func (v *SignedFirmwareStatusNotificationResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(signedFirmwareStatusNotificationResponseFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -133,7 +127,8 @@ func (*SignedFirmwareStatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SignedFirmwareStatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignedFirmwareStatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

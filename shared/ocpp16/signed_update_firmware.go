@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,20 +26,16 @@ func (v *SignedUpdateFirmwareRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.Retries = &e
-			}
+			r.OptionalInt(&v.Retries)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.RetryInterval = &e
-			}
+			r.OptionalInt(&v.RetryInterval)
 		case 2:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 3:
 			v.Firmware = Firmware{}
 			v.Firmware.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -50,18 +45,10 @@ func (v *SignedUpdateFirmwareRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignedUpdateFirmwareRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Retries != nil {
-		b = append(b, `,"retries":`...)
-		b = strconv.AppendInt(b, *v.Retries, 10)
-	}
-	if v.RetryInterval != nil {
-		b = append(b, `,"retryInterval":`...)
-		b = strconv.AppendInt(b, *v.RetryInterval, 10)
-	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	b = append(b, `,"firmware":`...)
-	b = v.Firmware.AppendJSON(b)
+	b = lenient.AppendOptionalInt(b, `,"retries":`, v.Retries)
+	b = lenient.AppendOptionalInt(b, `,"retryInterval":`, v.RetryInterval)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = v.Firmware.AppendJSON(lenient.AppendName(b, `,"firmware":`))
 	return lenient.CloseObject(b, start)
 }
 
@@ -89,7 +76,8 @@ func (*SignedUpdateFirmwareRequest) NewResponse() Response { return new(SignedUp
 // Decode reads a payload, see the package comment.
 func (v *SignedUpdateFirmwareRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignedUpdateFirmwareRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -115,9 +103,9 @@ func (v *SignedUpdateFirmwareResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = UpdateFirmwareStatus(r.Word(updateFirmwareStatusWords))
+			r.WordTo((*string)(&v.Status), updateFirmwareStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -127,8 +115,7 @@ func (v *SignedUpdateFirmwareResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignedUpdateFirmwareResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -153,7 +140,8 @@ func (*SignedUpdateFirmwareResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SignedUpdateFirmwareResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignedUpdateFirmwareResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

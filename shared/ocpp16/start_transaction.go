@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,19 +27,17 @@ func (v *StartTransactionRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		case 1:
-			v.IDTag = r.Text()
+			r.TextTo(&v.IDTag)
 		case 2:
-			v.MeterStart, _ = r.Int()
+			r.IntTo(&v.MeterStart)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.ReservationID = &e
-			}
+			r.OptionalInt(&v.ReservationID)
 		case 4:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -50,18 +47,11 @@ func (v *StartTransactionRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StartTransactionRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
-	b = append(b, `,"idTag":`...)
-	b = lenient.AppendString(b, v.IDTag)
-	b = append(b, `,"meterStart":`...)
-	b = strconv.AppendInt(b, v.MeterStart, 10)
-	if v.ReservationID != nil {
-		b = append(b, `,"reservationId":`...)
-		b = strconv.AppendInt(b, *v.ReservationID, 10)
-	}
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendText(b, `,"idTag":`, v.IDTag)
+	b = lenient.AppendInt(b, `,"meterStart":`, v.MeterStart)
+	b = lenient.AppendOptionalInt(b, `,"reservationId":`, v.ReservationID)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
 	return lenient.CloseObject(b, start)
 }
 
@@ -88,7 +78,8 @@ func (*StartTransactionRequest) NewResponse() Response { return new(StartTransac
 // Decode reads a payload, see the package comment.
 func (v *StartTransactionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = StartTransactionRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -118,9 +109,9 @@ func (v *StartTransactionResponse) decode(r *lenient.Reader) bool {
 			v.IDTagInfo = IDTagInfo{}
 			v.IDTagInfo.decode(r)
 		case 1:
-			v.TransactionID, _ = r.Int()
+			r.IntTo(&v.TransactionID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -130,10 +121,8 @@ func (v *StartTransactionResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StartTransactionResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"idTagInfo":`...)
-	b = v.IDTagInfo.AppendJSON(b)
-	b = append(b, `,"transactionId":`...)
-	b = strconv.AppendInt(b, v.TransactionID, 10)
+	b = v.IDTagInfo.AppendJSON(lenient.AppendName(b, `,"idTagInfo":`))
+	b = lenient.AppendInt(b, `,"transactionId":`, v.TransactionID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -160,7 +149,8 @@ func (*StartTransactionResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *StartTransactionResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = StartTransactionResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -30,21 +29,21 @@ func (v *StatusNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		case 1:
-			v.ErrorCode = ChargePointErrorCode(r.Word(chargePointErrorCodeWords))
+			r.WordTo((*string)(&v.ErrorCode), chargePointErrorCodeWords)
 		case 2:
-			v.Info = r.Text()
+			r.TextTo(&v.Info)
 		case 3:
-			v.Status = ChargePointStatus(r.Word(chargePointStatusWords))
+			r.WordTo((*string)(&v.Status), chargePointStatusWords)
 		case 4:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 5:
-			v.VendorID = r.Text()
+			r.TextTo(&v.VendorID)
 		case 6:
-			v.VendorErrorCode = r.Text()
+			r.TextTo(&v.VendorErrorCode)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -54,28 +53,13 @@ func (v *StatusNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
-	b = append(b, `,"errorCode":`...)
-	b = lenient.AppendString(b, string(v.ErrorCode))
-	if v.Info != "" {
-		b = append(b, `,"info":`...)
-		b = lenient.AppendString(b, v.Info)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if !v.Timestamp.IsZero() {
-		b = append(b, `,"timestamp":`...)
-		b = v.Timestamp.AppendJSON(b)
-	}
-	if v.VendorID != "" {
-		b = append(b, `,"vendorId":`...)
-		b = lenient.AppendString(b, v.VendorID)
-	}
-	if v.VendorErrorCode != "" {
-		b = append(b, `,"vendorErrorCode":`...)
-		b = lenient.AppendString(b, v.VendorErrorCode)
-	}
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
+	b = lenient.AppendText(b, `,"errorCode":`, string(v.ErrorCode))
+	b = lenient.AppendOptionalText(b, `,"info":`, v.Info)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendOptionalText(b, `,"vendorId":`, v.VendorID)
+	b = lenient.AppendOptionalText(b, `,"vendorErrorCode":`, v.VendorErrorCode)
 	return lenient.CloseObject(b, start)
 }
 
@@ -108,7 +92,8 @@ func (*StatusNotificationRequest) NewResponse() Response { return new(StatusNoti
 // Decode reads a payload, see the package comment.
 func (v *StatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = StatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -131,7 +116,7 @@ var statusNotificationResponseFields = []string{}
 func (v *StatusNotificationResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(statusNotificationResponseFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -159,7 +144,8 @@ func (*StatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *StatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = StatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -33,15 +32,15 @@ func (v *StopTransactionRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.IDTag = r.Text()
+			r.TextTo(&v.IDTag)
 		case 1:
-			v.MeterStop, _ = r.Int()
+			r.IntTo(&v.MeterStop)
 		case 2:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 3:
-			v.TransactionID, _ = r.Int()
+			r.IntTo(&v.TransactionID)
 		case 4:
-			v.Reason = Reason(r.Word(reasonWords))
+			r.WordTo((*string)(&v.Reason), reasonWords)
 		case 5:
 			v.TransactionData = v.TransactionData[:0]
 			for a := r.Array(); a.Next(); {
@@ -53,7 +52,7 @@ func (v *StopTransactionRequest) decode(r *lenient.Reader) bool {
 				}
 			}
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -63,26 +62,16 @@ func (v *StopTransactionRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StopTransactionRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.IDTag != "" {
-		b = append(b, `,"idTag":`...)
-		b = lenient.AppendString(b, v.IDTag)
-	}
-	b = append(b, `,"meterStop":`...)
-	b = strconv.AppendInt(b, v.MeterStop, 10)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	b = append(b, `,"transactionId":`...)
-	b = strconv.AppendInt(b, v.TransactionID, 10)
-	if v.Reason != "" {
-		b = append(b, `,"reason":`...)
-		b = lenient.AppendString(b, string(v.Reason))
-	}
+	b = lenient.AppendOptionalText(b, `,"idTag":`, v.IDTag)
+	b = lenient.AppendInt(b, `,"meterStop":`, v.MeterStop)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendInt(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendOptionalText(b, `,"reason":`, string(v.Reason))
 	if len(v.TransactionData) > 0 {
-		b = append(b, `,"transactionData":`...)
+		b = lenient.AppendName(b, `,"transactionData":`)
 		fromTransactionData := len(b)
 		for i := range v.TransactionData {
-			b = append(b, ',')
-			b = v.TransactionData[i].AppendJSON(b)
+			b = v.TransactionData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromTransactionData)
 	}
@@ -120,7 +109,8 @@ func (*StopTransactionRequest) NewResponse() Response { return new(StopTransacti
 // Decode reads a payload, see the package comment.
 func (v *StopTransactionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -146,11 +136,9 @@ func (v *StopTransactionResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(IDTagInfo); e.decode(r) {
-				v.IDTagInfo = e
-			}
+			decodeIDTagInfo(r, &v.IDTagInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -160,10 +148,7 @@ func (v *StopTransactionResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StopTransactionResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.IDTagInfo != nil {
-		b = append(b, `,"idTagInfo":`...)
-		b = v.IDTagInfo.AppendJSON(b)
-	}
+	b = appendIDTagInfo(b, `,"idTagInfo":`, v.IDTagInfo)
 	return lenient.CloseObject(b, start)
 }
 
@@ -177,11 +162,7 @@ func (v *StopTransactionResponse) UnmarshalJSON(data []byte) error {
 }
 
 func (v *StopTransactionResponse) check(c *schema.Check) {
-	if v.IDTagInfo != nil {
-		c.Enter("idTagInfo")
-		v.IDTagInfo.check(c)
-		c.Leave()
-	}
+	checkIDTagInfo(c, "idTagInfo", v.IDTagInfo)
 }
 
 // Action returns "StopTransaction".
@@ -192,7 +173,8 @@ func (*StopTransactionResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *StopTransactionResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = StopTransactionResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

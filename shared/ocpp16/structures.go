@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *AuthorizationData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.IDTag = r.Text()
+			r.TextTo(&v.IDTag)
 		case 1:
-			if e := new(IDTagInfo); e.decode(r) {
-				v.IDTagInfo = e
-			}
+			decodeIDTagInfo(r, &v.IDTagInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,12 +38,8 @@ func (v *AuthorizationData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizationData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"idTag":`...)
-	b = lenient.AppendString(b, v.IDTag)
-	if v.IDTagInfo != nil {
-		b = append(b, `,"idTagInfo":`...)
-		b = v.IDTagInfo.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"idTag":`, v.IDTag)
+	b = appendIDTagInfo(b, `,"idTagInfo":`, v.IDTagInfo)
 	return lenient.CloseObject(b, start)
 }
 
@@ -64,11 +57,7 @@ func (v *AuthorizationData) UnmarshalJSON(data []byte) error {
 
 func (v *AuthorizationData) check(c *schema.Check) {
 	c.Length("idTag", v.IDTag, 20)
-	if v.IDTagInfo != nil {
-		c.Enter("idTagInfo")
-		v.IDTagInfo.check(c)
-		c.Leave()
-	}
+	checkIDTagInfo(c, "idTagInfo", v.IDTagInfo)
 }
 
 // CertificateHashData is a part of DeleteCertificateRequest, GetInstalledCertificateIdsResponse.
@@ -88,15 +77,15 @@ func (v *CertificateHashData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.HashAlgorithm = HashAlgorithm(r.Word(hashAlgorithmWords))
+			r.WordTo((*string)(&v.HashAlgorithm), hashAlgorithmWords)
 		case 1:
-			v.IssuerNameHash = r.Text()
+			r.TextTo(&v.IssuerNameHash)
 		case 2:
-			v.IssuerKeyHash = r.Text()
+			r.TextTo(&v.IssuerKeyHash)
 		case 3:
-			v.SerialNumber = r.Text()
+			r.TextTo(&v.SerialNumber)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -106,14 +95,10 @@ func (v *CertificateHashData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateHashData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"hashAlgorithm":`...)
-	b = lenient.AppendString(b, string(v.HashAlgorithm))
-	b = append(b, `,"issuerNameHash":`...)
-	b = lenient.AppendString(b, v.IssuerNameHash)
-	b = append(b, `,"issuerKeyHash":`...)
-	b = lenient.AppendString(b, v.IssuerKeyHash)
-	b = append(b, `,"serialNumber":`...)
-	b = lenient.AppendString(b, v.SerialNumber)
+	b = lenient.AppendText(b, `,"hashAlgorithm":`, string(v.HashAlgorithm))
+	b = lenient.AppendText(b, `,"issuerNameHash":`, v.IssuerNameHash)
+	b = lenient.AppendText(b, `,"issuerKeyHash":`, v.IssuerKeyHash)
+	b = lenient.AppendText(b, `,"serialNumber":`, v.SerialNumber)
 	return lenient.CloseObject(b, start)
 }
 
@@ -158,28 +143,26 @@ func (v *ChargingProfile) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ChargingProfileID, _ = r.Int()
+			r.IntTo(&v.ChargingProfileID)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.TransactionID = &e
-			}
+			r.OptionalInt(&v.TransactionID)
 		case 2:
-			v.StackLevel, _ = r.Int()
+			r.IntTo(&v.StackLevel)
 		case 3:
-			v.ChargingProfilePurpose = ChargingProfilePurpose(r.Word(chargingProfilePurposeWords))
+			r.WordTo((*string)(&v.ChargingProfilePurpose), chargingProfilePurposeWords)
 		case 4:
-			v.ChargingProfileKind = ChargingProfileKind(r.Word(chargingProfileKindWords))
+			r.WordTo((*string)(&v.ChargingProfileKind), chargingProfileKindWords)
 		case 5:
-			v.RecurrencyKind = RecurrencyKind(r.Word(recurrencyKindWords))
+			r.WordTo((*string)(&v.RecurrencyKind), recurrencyKindWords)
 		case 6:
-			v.ValidFrom = r.Time()
+			r.TimeTo(&v.ValidFrom)
 		case 7:
-			v.ValidTo = r.Time()
+			r.TimeTo(&v.ValidTo)
 		case 8:
 			v.ChargingSchedule = ChargingSchedule{}
 			v.ChargingSchedule.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -189,32 +172,15 @@ func (v *ChargingProfile) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingProfile) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"chargingProfileId":`...)
-	b = strconv.AppendInt(b, v.ChargingProfileID, 10)
-	if v.TransactionID != nil {
-		b = append(b, `,"transactionId":`...)
-		b = strconv.AppendInt(b, *v.TransactionID, 10)
-	}
-	b = append(b, `,"stackLevel":`...)
-	b = strconv.AppendInt(b, v.StackLevel, 10)
-	b = append(b, `,"chargingProfilePurpose":`...)
-	b = lenient.AppendString(b, string(v.ChargingProfilePurpose))
-	b = append(b, `,"chargingProfileKind":`...)
-	b = lenient.AppendString(b, string(v.ChargingProfileKind))
-	if v.RecurrencyKind != "" {
-		b = append(b, `,"recurrencyKind":`...)
-		b = lenient.AppendString(b, string(v.RecurrencyKind))
-	}
-	if !v.ValidFrom.IsZero() {
-		b = append(b, `,"validFrom":`...)
-		b = v.ValidFrom.AppendJSON(b)
-	}
-	if !v.ValidTo.IsZero() {
-		b = append(b, `,"validTo":`...)
-		b = v.ValidTo.AppendJSON(b)
-	}
-	b = append(b, `,"chargingSchedule":`...)
-	b = v.ChargingSchedule.AppendJSON(b)
+	b = lenient.AppendInt(b, `,"chargingProfileId":`, v.ChargingProfileID)
+	b = lenient.AppendOptionalInt(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendInt(b, `,"stackLevel":`, v.StackLevel)
+	b = lenient.AppendText(b, `,"chargingProfilePurpose":`, string(v.ChargingProfilePurpose))
+	b = lenient.AppendText(b, `,"chargingProfileKind":`, string(v.ChargingProfileKind))
+	b = lenient.AppendOptionalText(b, `,"recurrencyKind":`, string(v.RecurrencyKind))
+	b = lenient.AppendOptionalDate(b, `,"validFrom":`, &v.ValidFrom)
+	b = lenient.AppendOptionalDate(b, `,"validTo":`, &v.ValidTo)
+	b = v.ChargingSchedule.AppendJSON(lenient.AppendName(b, `,"chargingSchedule":`))
 	return lenient.CloseObject(b, start)
 }
 
@@ -247,6 +213,31 @@ func (v *ChargingProfile) check(c *schema.Check) {
 	c.Leave()
 }
 
+//go:noinline
+func decodeChargingProfile(r *lenient.Reader, v **ChargingProfile) {
+	if e := new(ChargingProfile); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendChargingProfile(b []byte, name string, v *ChargingProfile) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkChargingProfile(c *schema.Check, name string, v *ChargingProfile) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
+}
+
 // ChargingSchedule is a part of GetCompositeScheduleResponse, RemoteStartTransactionRequest, SetChargingProfileRequest.
 type ChargingSchedule struct {
 	Duration               *int64       // optional
@@ -269,13 +260,11 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.Duration = &e
-			}
+			r.OptionalInt(&v.Duration)
 		case 1:
-			v.StartSchedule = r.Time()
+			r.TimeTo(&v.StartSchedule)
 		case 2:
-			v.ChargingRateUnit = ChargingRateUnit(r.Word(chargingRateUnitWords))
+			r.WordTo((*string)(&v.ChargingRateUnit), chargingRateUnitWords)
 		case 3:
 			v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:0]
 			for a := r.Array(); a.Next(); {
@@ -287,11 +276,9 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 				}
 			}
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.MinChargingRate = &e
-			}
+			r.OptionalNumber(&v.MinChargingRate)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -301,27 +288,16 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = strconv.AppendInt(b, *v.Duration, 10)
-	}
-	if !v.StartSchedule.IsZero() {
-		b = append(b, `,"startSchedule":`...)
-		b = v.StartSchedule.AppendJSON(b)
-	}
-	b = append(b, `,"chargingRateUnit":`...)
-	b = lenient.AppendString(b, string(v.ChargingRateUnit))
-	b = append(b, `,"chargingSchedulePeriod":`...)
+	b = lenient.AppendOptionalInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendOptionalDate(b, `,"startSchedule":`, &v.StartSchedule)
+	b = lenient.AppendText(b, `,"chargingRateUnit":`, string(v.ChargingRateUnit))
+	b = lenient.AppendName(b, `,"chargingSchedulePeriod":`)
 	fromChargingSchedulePeriod := len(b)
 	for i := range v.ChargingSchedulePeriod {
-		b = append(b, ',')
-		b = v.ChargingSchedulePeriod[i].AppendJSON(b)
+		b = v.ChargingSchedulePeriod[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromChargingSchedulePeriod)
-	if v.MinChargingRate != nil {
-		b = append(b, `,"minChargingRate":`...)
-		b = lenient.AppendDecimal(b, *v.MinChargingRate, 1)
-	}
+	b = lenient.AppendOptionalRounded(b, `,"minChargingRate":`, v.MinChargingRate)
 	return lenient.CloseObject(b, start)
 }
 
@@ -353,6 +329,31 @@ func (v *ChargingSchedule) check(c *schema.Check) {
 	}
 }
 
+//go:noinline
+func decodeChargingSchedule(r *lenient.Reader, v **ChargingSchedule) {
+	if e := new(ChargingSchedule); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendChargingSchedule(b []byte, name string, v *ChargingSchedule) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkChargingSchedule(c *schema.Check, name string, v *ChargingSchedule) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
+}
+
 // ChargingSchedulePeriod is a part of GetCompositeScheduleResponse, RemoteStartTransactionRequest, SetChargingProfileRequest.
 type ChargingSchedulePeriod struct {
 	StartPeriod  int64
@@ -369,15 +370,13 @@ func (v *ChargingSchedulePeriod) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.StartPeriod, _ = r.Int()
+			r.IntTo(&v.StartPeriod)
 		case 1:
-			v.Limit, _ = r.Number()
+			r.NumberTo(&v.Limit)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.NumberPhases = &e
-			}
+			r.OptionalInt(&v.NumberPhases)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -387,14 +386,9 @@ func (v *ChargingSchedulePeriod) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingSchedulePeriod) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"startPeriod":`...)
-	b = strconv.AppendInt(b, v.StartPeriod, 10)
-	b = append(b, `,"limit":`...)
-	b = lenient.AppendDecimal(b, v.Limit, 1)
-	if v.NumberPhases != nil {
-		b = append(b, `,"numberPhases":`...)
-		b = strconv.AppendInt(b, *v.NumberPhases, 10)
-	}
+	b = lenient.AppendInt(b, `,"startPeriod":`, v.StartPeriod)
+	b = lenient.AppendRounded(b, `,"limit":`, v.Limit)
+	b = lenient.AppendOptionalInt(b, `,"numberPhases":`, v.NumberPhases)
 	return lenient.CloseObject(b, start)
 }
 
@@ -433,17 +427,17 @@ func (v *Firmware) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Location = r.Text()
+			r.TextTo(&v.Location)
 		case 1:
-			v.RetrieveDateTime = r.Time()
+			r.TimeTo(&v.RetrieveDateTime)
 		case 2:
-			v.InstallDateTime = r.Time()
+			r.TimeTo(&v.InstallDateTime)
 		case 3:
-			v.SigningCertificate = r.Text()
+			r.TextTo(&v.SigningCertificate)
 		case 4:
-			v.Signature = r.Text()
+			r.TextTo(&v.Signature)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -453,18 +447,11 @@ func (v *Firmware) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Firmware) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"location":`...)
-	b = lenient.AppendString(b, v.Location)
-	b = append(b, `,"retrieveDateTime":`...)
-	b = v.RetrieveDateTime.AppendJSON(b)
-	if !v.InstallDateTime.IsZero() {
-		b = append(b, `,"installDateTime":`...)
-		b = v.InstallDateTime.AppendJSON(b)
-	}
-	b = append(b, `,"signingCertificate":`...)
-	b = lenient.AppendString(b, v.SigningCertificate)
-	b = append(b, `,"signature":`...)
-	b = lenient.AppendString(b, v.Signature)
+	b = lenient.AppendText(b, `,"location":`, v.Location)
+	b = lenient.AppendDate(b, `,"retrieveDateTime":`, &v.RetrieveDateTime)
+	b = lenient.AppendOptionalDate(b, `,"installDateTime":`, &v.InstallDateTime)
+	b = lenient.AppendText(b, `,"signingCertificate":`, v.SigningCertificate)
+	b = lenient.AppendText(b, `,"signature":`, v.Signature)
 	return lenient.CloseObject(b, start)
 }
 
@@ -506,13 +493,13 @@ func (v *IDTagInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ExpiryDate = r.Time()
+			r.TimeTo(&v.ExpiryDate)
 		case 1:
-			v.ParentIDTag = r.Text()
+			r.TextTo(&v.ParentIDTag)
 		case 2:
-			v.Status = AuthorizationStatus(r.Word(authorizationStatusWords))
+			r.WordTo((*string)(&v.Status), authorizationStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -522,16 +509,9 @@ func (v *IDTagInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *IDTagInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if !v.ExpiryDate.IsZero() {
-		b = append(b, `,"expiryDate":`...)
-		b = v.ExpiryDate.AppendJSON(b)
-	}
-	if v.ParentIDTag != "" {
-		b = append(b, `,"parentIdTag":`...)
-		b = lenient.AppendString(b, v.ParentIDTag)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendOptionalDate(b, `,"expiryDate":`, &v.ExpiryDate)
+	b = lenient.AppendOptionalText(b, `,"parentIdTag":`, v.ParentIDTag)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -555,6 +535,31 @@ func (v *IDTagInfo) check(c *schema.Check) {
 	c.Word("status", string(v.Status), authorizationStatusWords)
 }
 
+//go:noinline
+func decodeIDTagInfo(r *lenient.Reader, v **IDTagInfo) {
+	if e := new(IDTagInfo); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendIDTagInfo(b []byte, name string, v *IDTagInfo) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkIDTagInfo(c *schema.Check, name string, v *IDTagInfo) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
+}
+
 // KeyValue is a part of GetConfigurationResponse.
 type KeyValue struct {
 	Key      string // at most 50 characters
@@ -571,13 +576,13 @@ func (v *KeyValue) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Key = r.Text()
+			r.TextTo(&v.Key)
 		case 1:
-			v.Readonly, _ = r.Bool()
+			r.BoolTo(&v.Readonly)
 		case 2:
-			v.Value = r.Text()
+			r.TextTo(&v.Value)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -587,14 +592,9 @@ func (v *KeyValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *KeyValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"key":`...)
-	b = lenient.AppendString(b, v.Key)
-	b = append(b, `,"readonly":`...)
-	b = strconv.AppendBool(b, v.Readonly)
-	if v.Value != "" {
-		b = append(b, `,"value":`...)
-		b = lenient.AppendString(b, v.Value)
-	}
+	b = lenient.AppendText(b, `,"key":`, v.Key)
+	b = lenient.AppendBool(b, `,"readonly":`, v.Readonly)
+	b = lenient.AppendOptionalText(b, `,"value":`, v.Value)
 	return lenient.CloseObject(b, start)
 }
 
@@ -631,13 +631,13 @@ func (v *LogParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.RemoteLocation = r.Text()
+			r.TextTo(&v.RemoteLocation)
 		case 1:
-			v.OldestTimestamp = r.Time()
+			r.TimeTo(&v.OldestTimestamp)
 		case 2:
-			v.LatestTimestamp = r.Time()
+			r.TimeTo(&v.LatestTimestamp)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -647,16 +647,9 @@ func (v *LogParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LogParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"remoteLocation":`...)
-	b = lenient.AppendString(b, v.RemoteLocation)
-	if !v.OldestTimestamp.IsZero() {
-		b = append(b, `,"oldestTimestamp":`...)
-		b = v.OldestTimestamp.AppendJSON(b)
-	}
-	if !v.LatestTimestamp.IsZero() {
-		b = append(b, `,"latestTimestamp":`...)
-		b = v.LatestTimestamp.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"remoteLocation":`, v.RemoteLocation)
+	b = lenient.AppendOptionalDate(b, `,"oldestTimestamp":`, &v.OldestTimestamp)
+	b = lenient.AppendOptionalDate(b, `,"latestTimestamp":`, &v.LatestTimestamp)
 	return lenient.CloseObject(b, start)
 }
 
@@ -699,7 +692,7 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 1:
 			v.SampledValue = v.SampledValue[:0]
 			for a := r.Array(); a.Next(); {
@@ -711,7 +704,7 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 				}
 			}
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -721,13 +714,11 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MeterValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	b = append(b, `,"sampledValue":`...)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendName(b, `,"sampledValue":`)
 	fromSampledValue := len(b)
 	for i := range v.SampledValue {
-		b = append(b, ',')
-		b = v.SampledValue[i].AppendJSON(b)
+		b = v.SampledValue[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSampledValue)
 	return lenient.CloseObject(b, start)
@@ -774,21 +765,21 @@ func (v *SampledValue) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Value = r.AnyText()
+			r.AnyTextTo(&v.Value)
 		case 1:
-			v.Context = ReadingContext(r.Word(readingContextWords))
+			r.WordTo((*string)(&v.Context), readingContextWords)
 		case 2:
-			v.Format = ValueFormat(r.Word(valueFormatWords))
+			r.WordTo((*string)(&v.Format), valueFormatWords)
 		case 3:
-			v.Measurand = Measurand(r.Word(measurandWords))
+			r.WordTo((*string)(&v.Measurand), measurandWords)
 		case 4:
-			v.Phase = Phase(r.Word(phaseWords))
+			r.WordTo((*string)(&v.Phase), phaseWords)
 		case 5:
-			v.Location = Location(r.Word(locationWords))
+			r.WordTo((*string)(&v.Location), locationWords)
 		case 6:
-			v.Unit = UnitOfMeasure(r.Word(unitOfMeasureWords))
+			r.WordTo((*string)(&v.Unit), unitOfMeasureWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -798,32 +789,13 @@ func (v *SampledValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SampledValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"value":`...)
-	b = lenient.AppendString(b, v.Value)
-	if v.Context != "" {
-		b = append(b, `,"context":`...)
-		b = lenient.AppendString(b, string(v.Context))
-	}
-	if v.Format != "" {
-		b = append(b, `,"format":`...)
-		b = lenient.AppendString(b, string(v.Format))
-	}
-	if v.Measurand != "" {
-		b = append(b, `,"measurand":`...)
-		b = lenient.AppendString(b, string(v.Measurand))
-	}
-	if v.Phase != "" {
-		b = append(b, `,"phase":`...)
-		b = lenient.AppendString(b, string(v.Phase))
-	}
-	if v.Location != "" {
-		b = append(b, `,"location":`...)
-		b = lenient.AppendString(b, string(v.Location))
-	}
-	if v.Unit != "" {
-		b = append(b, `,"unit":`...)
-		b = lenient.AppendString(b, string(v.Unit))
-	}
+	b = lenient.AppendText(b, `,"value":`, v.Value)
+	b = lenient.AppendOptionalText(b, `,"context":`, string(v.Context))
+	b = lenient.AppendOptionalText(b, `,"format":`, string(v.Format))
+	b = lenient.AppendOptionalText(b, `,"measurand":`, string(v.Measurand))
+	b = lenient.AppendOptionalText(b, `,"phase":`, string(v.Phase))
+	b = lenient.AppendOptionalText(b, `,"location":`, string(v.Location))
+	b = lenient.AppendOptionalText(b, `,"unit":`, string(v.Unit))
 	return lenient.CloseObject(b, start)
 }
 

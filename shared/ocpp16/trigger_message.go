@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *TriggerMessageRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.RequestedMessage = MessageTrigger(r.Word(messageTriggerWords))
+			r.WordTo((*string)(&v.RequestedMessage), messageTriggerWords)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.ConnectorID = &e
-			}
+			r.OptionalInt(&v.ConnectorID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,12 +38,8 @@ func (v *TriggerMessageRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TriggerMessageRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"requestedMessage":`...)
-	b = lenient.AppendString(b, string(v.RequestedMessage))
-	if v.ConnectorID != nil {
-		b = append(b, `,"connectorId":`...)
-		b = strconv.AppendInt(b, *v.ConnectorID, 10)
-	}
+	b = lenient.AppendText(b, `,"requestedMessage":`, string(v.RequestedMessage))
+	b = lenient.AppendOptionalInt(b, `,"connectorId":`, v.ConnectorID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -72,7 +65,8 @@ func (*TriggerMessageRequest) NewResponse() Response { return new(TriggerMessage
 // Decode reads a payload, see the package comment.
 func (v *TriggerMessageRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = TriggerMessageRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -98,9 +92,9 @@ func (v *TriggerMessageResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = TriggerMessageStatus(r.Word(triggerMessageStatusWords))
+			r.WordTo((*string)(&v.Status), triggerMessageStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -110,8 +104,7 @@ func (v *TriggerMessageResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TriggerMessageResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -136,7 +129,8 @@ func (*TriggerMessageResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *TriggerMessageResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = TriggerMessageResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -24,9 +23,9 @@ func (v *UnlockConnectorRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -36,8 +35,7 @@ func (v *UnlockConnectorRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnlockConnectorRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
 	return lenient.CloseObject(b, start)
 }
 
@@ -59,7 +57,8 @@ func (*UnlockConnectorRequest) NewResponse() Response { return new(UnlockConnect
 // Decode reads a payload, see the package comment.
 func (v *UnlockConnectorRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UnlockConnectorRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -83,9 +82,9 @@ func (v *UnlockConnectorResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = UnlockStatus(r.Word(unlockStatusWords))
+			r.WordTo((*string)(&v.Status), unlockStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -95,8 +94,7 @@ func (v *UnlockConnectorResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnlockConnectorResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
@@ -121,7 +119,8 @@ func (*UnlockConnectorResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *UnlockConnectorResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UnlockConnectorResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

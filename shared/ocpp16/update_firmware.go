@@ -4,7 +4,6 @@ package ocpp16
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,19 +26,15 @@ func (v *UpdateFirmwareRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Location = r.Text()
+			r.TextTo(&v.Location)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.Retries = &e
-			}
+			r.OptionalInt(&v.Retries)
 		case 2:
-			v.RetrieveDate = r.Time()
+			r.TimeTo(&v.RetrieveDate)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.RetryInterval = &e
-			}
+			r.OptionalInt(&v.RetryInterval)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -49,18 +44,10 @@ func (v *UpdateFirmwareRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UpdateFirmwareRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"location":`...)
-	b = lenient.AppendString(b, v.Location)
-	if v.Retries != nil {
-		b = append(b, `,"retries":`...)
-		b = strconv.AppendInt(b, *v.Retries, 10)
-	}
-	b = append(b, `,"retrieveDate":`...)
-	b = v.RetrieveDate.AppendJSON(b)
-	if v.RetryInterval != nil {
-		b = append(b, `,"retryInterval":`...)
-		b = strconv.AppendInt(b, *v.RetryInterval, 10)
-	}
+	b = lenient.AppendText(b, `,"location":`, v.Location)
+	b = lenient.AppendOptionalInt(b, `,"retries":`, v.Retries)
+	b = lenient.AppendDate(b, `,"retrieveDate":`, &v.RetrieveDate)
+	b = lenient.AppendOptionalInt(b, `,"retryInterval":`, v.RetryInterval)
 	return lenient.CloseObject(b, start)
 }
 
@@ -87,7 +74,8 @@ func (*UpdateFirmwareRequest) NewResponse() Response { return new(UpdateFirmware
 // Decode reads a payload, see the package comment.
 func (v *UpdateFirmwareRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UpdateFirmwareRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -110,7 +98,7 @@ var updateFirmwareResponseFields = []string{}
 func (v *UpdateFirmwareResponse) decode(r *lenient.Reader) bool {
 	o := r.Object(updateFirmwareResponseFields, 0b0)
 	for o.Next() {
-		o.Extra(&v.Extra)
+		o.ExtraTo(&v.Extra, false)
 	}
 	return o.Found()
 }
@@ -138,7 +126,8 @@ func (*UpdateFirmwareResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *UpdateFirmwareResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UpdateFirmwareResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -30,14 +30,12 @@ func (v *AuthorizeRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.IDToken = IDToken{}
 			v.IDToken.decode(r)
 		case 2:
-			v.Certificate = r.Text()
+			r.TextTo(&v.Certificate)
 		case 3:
 			v.Iso15118CertificateHashData = v.Iso15118CertificateHashData[:0]
 			for a := r.Array(); a.Next(); {
@@ -48,11 +46,9 @@ func (v *AuthorizeRequest) decode(r *lenient.Reader) bool {
 					v.Iso15118CertificateHashData = v.Iso15118CertificateHashData[:len(v.Iso15118CertificateHashData)-1]
 				}
 			}
-			if len(v.Iso15118CertificateHashData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Iso15118CertificateHashData))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -62,22 +58,14 @@ func (v *AuthorizeRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizeRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"idToken":`...)
-	b = v.IDToken.AppendJSON(b)
-	if v.Certificate != "" {
-		b = append(b, `,"certificate":`...)
-		b = lenient.AppendString(b, v.Certificate)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.IDToken.AppendJSON(lenient.AppendName(b, `,"idToken":`))
+	b = lenient.AppendOptionalText(b, `,"certificate":`, v.Certificate)
 	if len(v.Iso15118CertificateHashData) > 0 {
-		b = append(b, `,"iso15118CertificateHashData":`...)
+		b = lenient.AppendName(b, `,"iso15118CertificateHashData":`)
 		fromIso15118CertificateHashData := len(b)
 		for i := range v.Iso15118CertificateHashData {
-			b = append(b, ',')
-			b = v.Iso15118CertificateHashData[i].AppendJSON(b)
+			b = v.Iso15118CertificateHashData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromIso15118CertificateHashData)
 	}
@@ -85,11 +73,7 @@ func (v *AuthorizeRequest) AppendJSON(b []byte) []byte {
 }
 
 func (v *AuthorizeRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("idToken")
 	v.IDToken.check(c)
 	c.Leave()
@@ -113,7 +97,8 @@ func (*AuthorizeRequest) NewResponse() Response { return new(AuthorizeResponse) 
 // Decode reads a payload, see the package comment.
 func (v *AuthorizeRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -141,16 +126,14 @@ func (v *AuthorizeResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.IDTokenInfo = IDTokenInfo{}
 			v.IDTokenInfo.decode(r)
 		case 2:
-			v.CertificateStatus = AuthorizeCertificateStatus(r.Word(authorizeCertificateStatusWords))
+			r.WordTo((*string)(&v.CertificateStatus), authorizeCertificateStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -160,25 +143,14 @@ func (v *AuthorizeResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizeResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"idTokenInfo":`...)
-	b = v.IDTokenInfo.AppendJSON(b)
-	if v.CertificateStatus != "" {
-		b = append(b, `,"certificateStatus":`...)
-		b = lenient.AppendString(b, string(v.CertificateStatus))
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.IDTokenInfo.AppendJSON(lenient.AppendName(b, `,"idTokenInfo":`))
+	b = lenient.AppendOptionalText(b, `,"certificateStatus":`, string(v.CertificateStatus))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *AuthorizeResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("idTokenInfo")
 	v.IDTokenInfo.check(c)
 	c.Leave()
@@ -195,7 +167,8 @@ func (*AuthorizeResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *AuthorizeResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = AuthorizeResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

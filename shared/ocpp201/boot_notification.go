@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,16 +25,14 @@ func (v *BootNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.ChargingStation = ChargingStation{}
 			v.ChargingStation.decode(r)
 		case 2:
-			v.Reason = BootReason(r.Word(bootReasonWords))
+			r.WordTo((*string)(&v.Reason), bootReasonWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -45,23 +42,14 @@ func (v *BootNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BootNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"chargingStation":`...)
-	b = v.ChargingStation.AppendJSON(b)
-	b = append(b, `,"reason":`...)
-	b = lenient.AppendString(b, string(v.Reason))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.ChargingStation.AppendJSON(lenient.AppendName(b, `,"chargingStation":`))
+	b = lenient.AppendText(b, `,"reason":`, string(v.Reason))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *BootNotificationRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("chargingStation")
 	v.ChargingStation.check(c)
 	c.Leave()
@@ -77,7 +65,8 @@ func (*BootNotificationRequest) NewResponse() Response { return new(BootNotifica
 // Decode reads a payload, see the package comment.
 func (v *BootNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = BootNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -107,21 +96,17 @@ func (v *BootNotificationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.CurrentTime = r.Time()
+			r.TimeTo(&v.CurrentTime)
 		case 2:
-			v.Interval, _ = r.Int()
+			r.IntTo(&v.Interval)
 		case 3:
-			v.Status = RegistrationStatus(r.Word(registrationStatusWords))
+			r.WordTo((*string)(&v.Status), registrationStatusWords)
 		case 4:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -131,36 +116,19 @@ func (v *BootNotificationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BootNotificationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"currentTime":`...)
-	b = v.CurrentTime.AppendJSON(b)
-	b = append(b, `,"interval":`...)
-	b = strconv.AppendInt(b, v.Interval, 10)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendDate(b, `,"currentTime":`, &v.CurrentTime)
+	b = lenient.AppendInt(b, `,"interval":`, v.Interval)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *BootNotificationResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Time("currentTime", v.CurrentTime)
 	c.Word("status", string(v.Status), registrationStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "BootNotification".
@@ -171,7 +139,8 @@ func (*BootNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *BootNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = BootNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

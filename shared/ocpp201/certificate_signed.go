@@ -25,15 +25,13 @@ func (v *CertificateSignedRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.CertificateChain = r.Text()
+			r.TextTo(&v.CertificateChain)
 		case 2:
-			v.CertificateType = CertificateSigningUse(r.Word(certificateSigningUseWords))
+			r.WordTo((*string)(&v.CertificateType), certificateSigningUseWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -43,25 +41,14 @@ func (v *CertificateSignedRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateSignedRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"certificateChain":`...)
-	b = lenient.AppendString(b, v.CertificateChain)
-	if v.CertificateType != "" {
-		b = append(b, `,"certificateType":`...)
-		b = lenient.AppendString(b, string(v.CertificateType))
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"certificateChain":`, v.CertificateChain)
+	b = lenient.AppendOptionalText(b, `,"certificateType":`, string(v.CertificateType))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CertificateSignedRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("certificateChain", v.CertificateChain, 10000)
 	if v.CertificateType != "" {
 		c.Word("certificateType", string(v.CertificateType), certificateSigningUseWords)
@@ -77,7 +64,8 @@ func (*CertificateSignedRequest) NewResponse() Response { return new(Certificate
 // Decode reads a payload, see the package comment.
 func (v *CertificateSignedRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CertificateSignedRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -105,17 +93,13 @@ func (v *CertificateSignedResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = CertificateSignedStatus(r.Word(certificateSignedStatusWords))
+			r.WordTo((*string)(&v.Status), certificateSignedStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -125,31 +109,16 @@ func (v *CertificateSignedResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateSignedResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CertificateSignedResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), certificateSignedStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "CertificateSigned".
@@ -160,7 +129,8 @@ func (*CertificateSignedResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *CertificateSignedResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CertificateSignedResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

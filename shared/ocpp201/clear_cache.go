@@ -23,11 +23,9 @@ func (v *ClearCacheRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -37,19 +35,12 @@ func (v *ClearCacheRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearCacheRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearCacheRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearCache".
@@ -61,7 +52,8 @@ func (*ClearCacheRequest) NewResponse() Response { return new(ClearCacheResponse
 // Decode reads a payload, see the package comment.
 func (v *ClearCacheRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearCacheRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -89,17 +81,13 @@ func (v *ClearCacheResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = ClearCacheStatus(r.Word(clearCacheStatusWords))
+			r.WordTo((*string)(&v.Status), clearCacheStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -109,31 +97,16 @@ func (v *ClearCacheResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearCacheResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearCacheResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), clearCacheStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "ClearCache".
@@ -144,7 +117,8 @@ func (*ClearCacheResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearCacheResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearCacheResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,19 +25,13 @@ func (v *ClearChargingProfileRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.ChargingProfileID = &e
-			}
+			r.OptionalInt(&v.ChargingProfileID)
 		case 2:
-			if e := new(ClearChargingProfile); e.decode(r) {
-				v.ChargingProfileCriteria = e
-			}
+			decodeClearChargingProfile(r, &v.ChargingProfileCriteria)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -48,32 +41,15 @@ func (v *ClearChargingProfileRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearChargingProfileRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.ChargingProfileID != nil {
-		b = append(b, `,"chargingProfileId":`...)
-		b = strconv.AppendInt(b, *v.ChargingProfileID, 10)
-	}
-	if v.ChargingProfileCriteria != nil {
-		b = append(b, `,"chargingProfileCriteria":`...)
-		b = v.ChargingProfileCriteria.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalInt(b, `,"chargingProfileId":`, v.ChargingProfileID)
+	b = appendClearChargingProfile(b, `,"chargingProfileCriteria":`, v.ChargingProfileCriteria)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearChargingProfileRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.ChargingProfileCriteria != nil {
-		c.Enter("chargingProfileCriteria")
-		v.ChargingProfileCriteria.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkClearChargingProfile(c, "chargingProfileCriteria", v.ChargingProfileCriteria)
 }
 
 // Action returns "ClearChargingProfile".
@@ -85,7 +61,8 @@ func (*ClearChargingProfileRequest) NewResponse() Response { return new(ClearCha
 // Decode reads a payload, see the package comment.
 func (v *ClearChargingProfileRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearChargingProfileRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -113,17 +90,13 @@ func (v *ClearChargingProfileResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = ClearChargingProfileStatus(r.Word(clearChargingProfileStatusWords))
+			r.WordTo((*string)(&v.Status), clearChargingProfileStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -133,31 +106,16 @@ func (v *ClearChargingProfileResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearChargingProfileResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearChargingProfileResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), clearChargingProfileStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "ClearChargingProfile".
@@ -168,7 +126,8 @@ func (*ClearChargingProfileResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearChargingProfileResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearChargingProfileResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

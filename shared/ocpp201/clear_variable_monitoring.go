@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,21 +24,12 @@ func (v *ClearVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ID = nil
-			for a := r.Array(); a.Next(); {
-				if e, ok := r.Int(); ok {
-					v.ID = append(v.ID, e)
-				}
-			}
-			if len(v.ID) == 0 {
-				r.NoItems()
-			}
+			v.ID = r.Ints()
+			r.Items(len(v.ID))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -49,26 +39,13 @@ func (v *ClearVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearVariableMonitoringRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"id":`...)
-	fromID := len(b)
-	for i := range v.ID {
-		b = append(b, ',')
-		b = strconv.AppendInt(b, v.ID[i], 10)
-	}
-	b = lenient.CloseArray(b, fromID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInts(b, `,"id":`, v.ID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearVariableMonitoringRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("id", len(v.ID), 1, -1)
 }
 
@@ -83,7 +60,8 @@ func (*ClearVariableMonitoringRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *ClearVariableMonitoringRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearVariableMonitoringRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -114,9 +92,7 @@ func (v *ClearVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.ClearMonitoringResult = v.ClearMonitoringResult[:0]
 			for a := r.Array(); a.Next(); {
@@ -127,11 +103,9 @@ func (v *ClearVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 					v.ClearMonitoringResult = v.ClearMonitoringResult[:len(v.ClearMonitoringResult)-1]
 				}
 			}
-			if len(v.ClearMonitoringResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ClearMonitoringResult))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -141,26 +115,18 @@ func (v *ClearVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearVariableMonitoringResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"clearMonitoringResult":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"clearMonitoringResult":`)
 	fromClearMonitoringResult := len(b)
 	for i := range v.ClearMonitoringResult {
-		b = append(b, ',')
-		b = v.ClearMonitoringResult[i].AppendJSON(b)
+		b = v.ClearMonitoringResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromClearMonitoringResult)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearVariableMonitoringResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("clearMonitoringResult", len(v.ClearMonitoringResult), 1, -1)
 	for i := range v.ClearMonitoringResult {
 		c.EnterItem("clearMonitoringResult", i)
@@ -177,7 +143,8 @@ func (*ClearVariableMonitoringResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearVariableMonitoringResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -25,15 +25,13 @@ func (v *CostUpdatedRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.TotalCost, _ = r.Number()
+			r.NumberTo(&v.TotalCost)
 		case 2:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -43,23 +41,14 @@ func (v *CostUpdatedRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CostUpdatedRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"totalCost":`...)
-	b = lenient.AppendNumber(b, v.TotalCost)
-	b = append(b, `,"transactionId":`...)
-	b = lenient.AppendString(b, v.TransactionID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendFloat(b, `,"totalCost":`, v.TotalCost)
+	b = lenient.AppendText(b, `,"transactionId":`, v.TransactionID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CostUpdatedRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Finite("totalCost", v.TotalCost)
 	c.Length("transactionId", v.TransactionID, 36)
 }
@@ -73,7 +62,8 @@ func (*CostUpdatedRequest) NewResponse() Response { return new(CostUpdatedRespon
 // Decode reads a payload, see the package comment.
 func (v *CostUpdatedRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CostUpdatedRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -99,11 +89,9 @@ func (v *CostUpdatedResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -113,19 +101,12 @@ func (v *CostUpdatedResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CostUpdatedResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CostUpdatedResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "CostUpdated".
@@ -136,7 +117,8 @@ func (*CostUpdatedResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *CostUpdatedResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CostUpdatedResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -30,27 +29,21 @@ func (v *CustomerInformationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e := new(CertificateHashData); e.decode(r) {
-				v.CustomerCertificate = e
-			}
+			decodeCertificateHashData(r, &v.CustomerCertificate)
 		case 2:
-			if e := new(IDToken); e.decode(r) {
-				v.IDToken = e
-			}
+			decodeIDToken(r, &v.IDToken)
 		case 3:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 4:
-			v.Report, _ = r.Bool()
+			r.BoolTo(&v.Report)
 		case 5:
-			v.Clear, _ = r.Bool()
+			r.BoolTo(&v.Clear)
 		case 6:
-			v.CustomerIdentifier = r.Text()
+			r.TextTo(&v.CustomerIdentifier)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -60,47 +53,20 @@ func (v *CustomerInformationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CustomerInformationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.CustomerCertificate != nil {
-		b = append(b, `,"customerCertificate":`...)
-		b = v.CustomerCertificate.AppendJSON(b)
-	}
-	if v.IDToken != nil {
-		b = append(b, `,"idToken":`...)
-		b = v.IDToken.AppendJSON(b)
-	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	b = append(b, `,"report":`...)
-	b = strconv.AppendBool(b, v.Report)
-	b = append(b, `,"clear":`...)
-	b = strconv.AppendBool(b, v.Clear)
-	if v.CustomerIdentifier != "" {
-		b = append(b, `,"customerIdentifier":`...)
-		b = lenient.AppendString(b, v.CustomerIdentifier)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = appendCertificateHashData(b, `,"customerCertificate":`, v.CustomerCertificate)
+	b = appendIDToken(b, `,"idToken":`, v.IDToken)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendBool(b, `,"report":`, v.Report)
+	b = lenient.AppendBool(b, `,"clear":`, v.Clear)
+	b = lenient.AppendOptionalText(b, `,"customerIdentifier":`, v.CustomerIdentifier)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CustomerInformationRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.CustomerCertificate != nil {
-		c.Enter("customerCertificate")
-		v.CustomerCertificate.check(c)
-		c.Leave()
-	}
-	if v.IDToken != nil {
-		c.Enter("idToken")
-		v.IDToken.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkCertificateHashData(c, "customerCertificate", v.CustomerCertificate)
+	checkIDToken(c, "idToken", v.IDToken)
 	c.Length("customerIdentifier", v.CustomerIdentifier, 64)
 }
 
@@ -113,7 +79,8 @@ func (*CustomerInformationRequest) NewResponse() Response { return new(CustomerI
 // Decode reads a payload, see the package comment.
 func (v *CustomerInformationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CustomerInformationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -141,17 +108,13 @@ func (v *CustomerInformationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = CustomerInformationStatus(r.Word(customerInformationStatusWords))
+			r.WordTo((*string)(&v.Status), customerInformationStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -161,31 +124,16 @@ func (v *CustomerInformationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CustomerInformationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CustomerInformationResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), customerInformationStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "CustomerInformation".
@@ -196,7 +144,8 @@ func (*CustomerInformationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *CustomerInformationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CustomerInformationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

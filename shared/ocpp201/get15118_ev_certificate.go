@@ -26,17 +26,15 @@ func (v *Get15118EVCertificateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Iso15118SchemaVersion = r.Text()
+			r.TextTo(&v.Iso15118SchemaVersion)
 		case 2:
-			v.ActionValue = CertificateAction(r.Word(certificateActionWords))
+			r.WordTo((*string)(&v.ActionValue), certificateActionWords)
 		case 3:
-			v.ExiRequest = r.Text()
+			r.TextTo(&v.ExiRequest)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,25 +44,15 @@ func (v *Get15118EVCertificateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Get15118EVCertificateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"iso15118SchemaVersion":`...)
-	b = lenient.AppendString(b, v.Iso15118SchemaVersion)
-	b = append(b, `,"action":`...)
-	b = lenient.AppendString(b, string(v.ActionValue))
-	b = append(b, `,"exiRequest":`...)
-	b = lenient.AppendString(b, v.ExiRequest)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"iso15118SchemaVersion":`, v.Iso15118SchemaVersion)
+	b = lenient.AppendText(b, `,"action":`, string(v.ActionValue))
+	b = lenient.AppendText(b, `,"exiRequest":`, v.ExiRequest)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Get15118EVCertificateRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("iso15118SchemaVersion", v.Iso15118SchemaVersion, 50)
 	c.Word("action", string(v.ActionValue), certificateActionWords)
 	c.Length("exiRequest", v.ExiRequest, 5600)
@@ -81,7 +69,8 @@ func (*Get15118EVCertificateRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *Get15118EVCertificateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = Get15118EVCertificateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -110,19 +99,15 @@ func (v *Get15118EVCertificateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = Iso15118EVCertificateStatus(r.Word(iso15118EVCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), iso15118EVCertificateStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 3:
-			v.ExiResponse = r.Text()
+			r.TextTo(&v.ExiResponse)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -132,33 +117,17 @@ func (v *Get15118EVCertificateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Get15118EVCertificateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	b = append(b, `,"exiResponse":`...)
-	b = lenient.AppendString(b, v.ExiResponse)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendText(b, `,"exiResponse":`, v.ExiResponse)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Get15118EVCertificateResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), iso15118EVCertificateStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Length("exiResponse", v.ExiResponse, 5600)
 }
 
@@ -170,7 +139,8 @@ func (*Get15118EVCertificateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *Get15118EVCertificateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = Get15118EVCertificateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,15 +25,13 @@ func (v *GetBaseReportRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 2:
-			v.ReportBase = ReportBase(r.Word(reportBaseWords))
+			r.WordTo((*string)(&v.ReportBase), reportBaseWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -44,23 +41,14 @@ func (v *GetBaseReportRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetBaseReportRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	b = append(b, `,"reportBase":`...)
-	b = lenient.AppendString(b, string(v.ReportBase))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendText(b, `,"reportBase":`, string(v.ReportBase))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetBaseReportRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("reportBase", string(v.ReportBase), reportBaseWords)
 }
 
@@ -73,7 +61,8 @@ func (*GetBaseReportRequest) NewResponse() Response { return new(GetBaseReportRe
 // Decode reads a payload, see the package comment.
 func (v *GetBaseReportRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetBaseReportRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -101,17 +90,13 @@ func (v *GetBaseReportResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GenericDeviceModelStatus(r.Word(genericDeviceModelStatusWords))
+			r.WordTo((*string)(&v.Status), genericDeviceModelStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -121,31 +106,16 @@ func (v *GetBaseReportResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetBaseReportResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetBaseReportResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), genericDeviceModelStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "GetBaseReport".
@@ -156,7 +126,8 @@ func (*GetBaseReportResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetBaseReportResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetBaseReportResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

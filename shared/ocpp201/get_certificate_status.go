@@ -24,14 +24,12 @@ func (v *GetCertificateStatusRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.OCSPRequestData = OCSPRequestData{}
 			v.OCSPRequestData.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,21 +39,13 @@ func (v *GetCertificateStatusRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCertificateStatusRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"ocspRequestData":`...)
-	b = v.OCSPRequestData.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.OCSPRequestData.AppendJSON(lenient.AppendName(b, `,"ocspRequestData":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetCertificateStatusRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("ocspRequestData")
 	v.OCSPRequestData.check(c)
 	c.Leave()
@@ -70,7 +60,8 @@ func (*GetCertificateStatusRequest) NewResponse() Response { return new(GetCerti
 // Decode reads a payload, see the package comment.
 func (v *GetCertificateStatusRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetCertificateStatusRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -99,19 +90,15 @@ func (v *GetCertificateStatusResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GetCertificateStatus(r.Word(getCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), getCertificateStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 3:
-			v.OCSPResult = r.Text()
+			r.TextTo(&v.OCSPResult)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -121,35 +108,17 @@ func (v *GetCertificateStatusResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCertificateStatusResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.OCSPResult != "" {
-		b = append(b, `,"ocspResult":`...)
-		b = lenient.AppendString(b, v.OCSPResult)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendOptionalText(b, `,"ocspResult":`, v.OCSPResult)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetCertificateStatusResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), getCertificateStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Length("ocspResult", v.OCSPResult, 5500)
 }
 
@@ -161,7 +130,8 @@ func (*GetCertificateStatusResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetCertificateStatusResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetCertificateStatusResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

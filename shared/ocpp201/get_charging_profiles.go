@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,20 +26,16 @@ func (v *GetChargingProfilesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 3:
 			v.ChargingProfile = ChargingProfileCriterion{}
 			v.ChargingProfile.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -50,27 +45,15 @@ func (v *GetChargingProfilesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetChargingProfilesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	b = append(b, `,"chargingProfile":`...)
-	b = v.ChargingProfile.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = v.ChargingProfile.AppendJSON(lenient.AppendName(b, `,"chargingProfile":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetChargingProfilesRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("chargingProfile")
 	v.ChargingProfile.check(c)
 	c.Leave()
@@ -85,7 +68,8 @@ func (*GetChargingProfilesRequest) NewResponse() Response { return new(GetChargi
 // Decode reads a payload, see the package comment.
 func (v *GetChargingProfilesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetChargingProfilesRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -113,17 +97,13 @@ func (v *GetChargingProfilesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GetChargingProfileStatus(r.Word(getChargingProfileStatusWords))
+			r.WordTo((*string)(&v.Status), getChargingProfileStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -133,31 +113,16 @@ func (v *GetChargingProfilesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetChargingProfilesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetChargingProfilesResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), getChargingProfileStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "GetChargingProfiles".
@@ -168,7 +133,8 @@ func (*GetChargingProfilesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetChargingProfilesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetChargingProfilesResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

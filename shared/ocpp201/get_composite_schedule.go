@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,17 +26,15 @@ func (v *GetCompositeScheduleRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Duration, _ = r.Int()
+			r.IntTo(&v.Duration)
 		case 2:
-			v.ChargingRateUnit = ChargingRateUnit(r.Word(chargingRateUnitWords))
+			r.WordTo((*string)(&v.ChargingRateUnit), chargingRateUnitWords)
 		case 3:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -47,27 +44,15 @@ func (v *GetCompositeScheduleRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCompositeScheduleRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"duration":`...)
-	b = strconv.AppendInt(b, v.Duration, 10)
-	if v.ChargingRateUnit != "" {
-		b = append(b, `,"chargingRateUnit":`...)
-		b = lenient.AppendString(b, string(v.ChargingRateUnit))
-	}
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendOptionalText(b, `,"chargingRateUnit":`, string(v.ChargingRateUnit))
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetCompositeScheduleRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.ChargingRateUnit != "" {
 		c.Word("chargingRateUnit", string(v.ChargingRateUnit), chargingRateUnitWords)
 	}
@@ -82,7 +67,8 @@ func (*GetCompositeScheduleRequest) NewResponse() Response { return new(GetCompo
 // Decode reads a payload, see the package comment.
 func (v *GetCompositeScheduleRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetCompositeScheduleRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -111,21 +97,15 @@ func (v *GetCompositeScheduleResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 3:
-			if e := new(CompositeSchedule); e.decode(r) {
-				v.Schedule = e
-			}
+			decodeCompositeSchedule(r, &v.Schedule)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -135,40 +115,18 @@ func (v *GetCompositeScheduleResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCompositeScheduleResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.Schedule != nil {
-		b = append(b, `,"schedule":`...)
-		b = v.Schedule.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCompositeSchedule(b, `,"schedule":`, v.Schedule)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetCompositeScheduleResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.Schedule != nil {
-		c.Enter("schedule")
-		v.Schedule.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCompositeSchedule(c, "schedule", v.Schedule)
 }
 
 // Action returns "GetCompositeSchedule".
@@ -179,7 +137,8 @@ func (*GetCompositeScheduleResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetCompositeScheduleResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetCompositeScheduleResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,27 +27,18 @@ func (v *GetDisplayMessagesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ID = nil
-			for a := r.Array(); a.Next(); {
-				if e, ok := r.Int(); ok {
-					v.ID = append(v.ID, e)
-				}
-			}
-			if len(v.ID) == 0 {
-				r.NoItems()
-			}
+			v.ID = r.Ints()
+			r.Items(len(v.ID))
 		case 2:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 3:
-			v.Priority = MessagePriority(r.Word(messagePriorityWords))
+			r.WordTo((*string)(&v.Priority), messagePriorityWords)
 		case 4:
-			v.State = MessageState(r.Word(messageStateWords))
+			r.WordTo((*string)(&v.State), messageStateWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -58,38 +48,16 @@ func (v *GetDisplayMessagesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetDisplayMessagesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if len(v.ID) > 0 {
-		b = append(b, `,"id":`...)
-		fromID := len(b)
-		for i := range v.ID {
-			b = append(b, ',')
-			b = strconv.AppendInt(b, v.ID[i], 10)
-		}
-		b = lenient.CloseArray(b, fromID)
-	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.Priority != "" {
-		b = append(b, `,"priority":`...)
-		b = lenient.AppendString(b, string(v.Priority))
-	}
-	if v.State != "" {
-		b = append(b, `,"state":`...)
-		b = lenient.AppendString(b, string(v.State))
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalInts(b, `,"id":`, v.ID)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalText(b, `,"priority":`, string(v.Priority))
+	b = lenient.AppendOptionalText(b, `,"state":`, string(v.State))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetDisplayMessagesRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if len(v.ID) > 0 {
 		c.Items("id", len(v.ID), 1, -1)
 	}
@@ -110,7 +78,8 @@ func (*GetDisplayMessagesRequest) NewResponse() Response { return new(GetDisplay
 // Decode reads a payload, see the package comment.
 func (v *GetDisplayMessagesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetDisplayMessagesRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -138,17 +107,13 @@ func (v *GetDisplayMessagesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GetDisplayMessagesStatus(r.Word(getDisplayMessagesStatusWords))
+			r.WordTo((*string)(&v.Status), getDisplayMessagesStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -158,31 +123,16 @@ func (v *GetDisplayMessagesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetDisplayMessagesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetDisplayMessagesResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), getDisplayMessagesStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "GetDisplayMessages".
@@ -193,7 +143,8 @@ func (*GetDisplayMessagesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetDisplayMessagesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetDisplayMessagesResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -29,26 +28,20 @@ func (v *GetLogRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.Log = LogParameters{}
 			v.Log.decode(r)
 		case 2:
-			v.LogType = Log(r.Word(logWords))
+			r.WordTo((*string)(&v.LogType), logWords)
 		case 3:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.Retries = &e
-			}
+			r.OptionalInt(&v.Retries)
 		case 5:
-			if e, ok := r.Int(); ok {
-				v.RetryInterval = &e
-			}
+			r.OptionalInt(&v.RetryInterval)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -58,33 +51,17 @@ func (v *GetLogRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetLogRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"log":`...)
-	b = v.Log.AppendJSON(b)
-	b = append(b, `,"logType":`...)
-	b = lenient.AppendString(b, string(v.LogType))
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.Retries != nil {
-		b = append(b, `,"retries":`...)
-		b = strconv.AppendInt(b, *v.Retries, 10)
-	}
-	if v.RetryInterval != nil {
-		b = append(b, `,"retryInterval":`...)
-		b = strconv.AppendInt(b, *v.RetryInterval, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.Log.AppendJSON(lenient.AppendName(b, `,"log":`))
+	b = lenient.AppendText(b, `,"logType":`, string(v.LogType))
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalInt(b, `,"retries":`, v.Retries)
+	b = lenient.AppendOptionalInt(b, `,"retryInterval":`, v.RetryInterval)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetLogRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("log")
 	v.Log.check(c)
 	c.Leave()
@@ -100,7 +77,8 @@ func (*GetLogRequest) NewResponse() Response { return new(GetLogResponse) }
 // Decode reads a payload, see the package comment.
 func (v *GetLogRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetLogRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -129,19 +107,15 @@ func (v *GetLogResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = LogStatus(r.Word(logStatusWords))
+			r.WordTo((*string)(&v.Status), logStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 3:
-			v.Filename = r.Text()
+			r.TextTo(&v.Filename)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -151,35 +125,17 @@ func (v *GetLogResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetLogResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.Filename != "" {
-		b = append(b, `,"filename":`...)
-		b = lenient.AppendString(b, v.Filename)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendOptionalText(b, `,"filename":`, v.Filename)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetLogResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), logStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Length("filename", v.Filename, 255)
 }
 
@@ -191,7 +147,8 @@ func (*GetLogResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetLogResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetLogResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

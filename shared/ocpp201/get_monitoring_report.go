@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -31,9 +30,7 @@ func (v *GetMonitoringReportRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.ComponentVariable = v.ComponentVariable[:0]
 			for a := r.Array(); a.Next(); {
@@ -44,21 +41,14 @@ func (v *GetMonitoringReportRequest) decode(r *lenient.Reader) bool {
 					v.ComponentVariable = v.ComponentVariable[:len(v.ComponentVariable)-1]
 				}
 			}
-			if len(v.ComponentVariable) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ComponentVariable))
 		case 2:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 3:
-			v.MonitoringCriteria = nil
-			for a := r.Array(); a.Next(); {
-				v.MonitoringCriteria = append(v.MonitoringCriteria, MonitoringCriterion(r.Word(monitoringCriterionWords)))
-			}
-			if len(v.MonitoringCriteria) == 0 {
-				r.NoItems()
-			}
+			v.MonitoringCriteria = lenient.Words[MonitoringCriterion](r, monitoringCriterionWords)
+			r.Items(len(v.MonitoringCriteria))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -68,39 +58,22 @@ func (v *GetMonitoringReportRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetMonitoringReportRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	if len(v.ComponentVariable) > 0 {
-		b = append(b, `,"componentVariable":`...)
+		b = lenient.AppendName(b, `,"componentVariable":`)
 		fromComponentVariable := len(b)
 		for i := range v.ComponentVariable {
-			b = append(b, ',')
-			b = v.ComponentVariable[i].AppendJSON(b)
+			b = v.ComponentVariable[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromComponentVariable)
 	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if len(v.MonitoringCriteria) > 0 {
-		b = append(b, `,"monitoringCriteria":`...)
-		fromMonitoringCriteria := len(b)
-		for i := range v.MonitoringCriteria {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.MonitoringCriteria[i]))
-		}
-		b = lenient.CloseArray(b, fromMonitoringCriteria)
-	}
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalTexts(b, `,"monitoringCriteria":`, v.MonitoringCriteria)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetMonitoringReportRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if len(v.ComponentVariable) > 0 {
 		c.Items("componentVariable", len(v.ComponentVariable), 1, -1)
 	}
@@ -128,7 +101,8 @@ func (*GetMonitoringReportRequest) NewResponse() Response { return new(GetMonito
 // Decode reads a payload, see the package comment.
 func (v *GetMonitoringReportRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -156,17 +130,13 @@ func (v *GetMonitoringReportResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GenericDeviceModelStatus(r.Word(genericDeviceModelStatusWords))
+			r.WordTo((*string)(&v.Status), genericDeviceModelStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -176,31 +146,16 @@ func (v *GetMonitoringReportResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetMonitoringReportResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetMonitoringReportResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), genericDeviceModelStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "GetMonitoringReport".
@@ -211,7 +166,8 @@ func (*GetMonitoringReportResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetMonitoringReportResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetMonitoringReportResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

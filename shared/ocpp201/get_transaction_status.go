@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *GetTransactionStatusRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,23 +38,13 @@ func (v *GetTransactionStatusRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetTransactionStatusRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetTransactionStatusRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("transactionId", v.TransactionID, 36)
 }
 
@@ -70,7 +57,8 @@ func (*GetTransactionStatusRequest) NewResponse() Response { return new(GetTrans
 // Decode reads a payload, see the package comment.
 func (v *GetTransactionStatusRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetTransactionStatusRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -98,17 +86,13 @@ func (v *GetTransactionStatusResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e, ok := r.Bool(); ok {
-				v.OngoingIndicator = &e
-			}
+			r.OptionalBool(&v.OngoingIndicator)
 		case 2:
-			v.MessagesInQueue, _ = r.Bool()
+			r.BoolTo(&v.MessagesInQueue)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -118,25 +102,14 @@ func (v *GetTransactionStatusResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetTransactionStatusResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.OngoingIndicator != nil {
-		b = append(b, `,"ongoingIndicator":`...)
-		b = strconv.AppendBool(b, *v.OngoingIndicator)
-	}
-	b = append(b, `,"messagesInQueue":`...)
-	b = strconv.AppendBool(b, v.MessagesInQueue)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalBool(b, `,"ongoingIndicator":`, v.OngoingIndicator)
+	b = lenient.AppendBool(b, `,"messagesInQueue":`, v.MessagesInQueue)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetTransactionStatusResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetTransactionStatus".
@@ -147,7 +120,8 @@ func (*GetTransactionStatusResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetTransactionStatusResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetTransactionStatusResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -28,9 +28,7 @@ func (v *GetVariablesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.GetVariableData = v.GetVariableData[:0]
 			for a := r.Array(); a.Next(); {
@@ -41,11 +39,9 @@ func (v *GetVariablesRequest) decode(r *lenient.Reader) bool {
 					v.GetVariableData = v.GetVariableData[:len(v.GetVariableData)-1]
 				}
 			}
-			if len(v.GetVariableData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.GetVariableData))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,26 +51,18 @@ func (v *GetVariablesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetVariablesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"getVariableData":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"getVariableData":`)
 	fromGetVariableData := len(b)
 	for i := range v.GetVariableData {
-		b = append(b, ',')
-		b = v.GetVariableData[i].AppendJSON(b)
+		b = v.GetVariableData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromGetVariableData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetVariablesRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("getVariableData", len(v.GetVariableData), 1, -1)
 	for i := range v.GetVariableData {
 		c.EnterItem("getVariableData", i)
@@ -92,7 +80,8 @@ func (*GetVariablesRequest) NewResponse() Response { return new(GetVariablesResp
 // Decode reads a payload, see the package comment.
 func (v *GetVariablesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -123,9 +112,7 @@ func (v *GetVariablesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.GetVariableResult = v.GetVariableResult[:0]
 			for a := r.Array(); a.Next(); {
@@ -136,11 +123,9 @@ func (v *GetVariablesResponse) decode(r *lenient.Reader) bool {
 					v.GetVariableResult = v.GetVariableResult[:len(v.GetVariableResult)-1]
 				}
 			}
-			if len(v.GetVariableResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.GetVariableResult))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -150,26 +135,18 @@ func (v *GetVariablesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetVariablesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"getVariableResult":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"getVariableResult":`)
 	fromGetVariableResult := len(b)
 	for i := range v.GetVariableResult {
-		b = append(b, ',')
-		b = v.GetVariableResult[i].AppendJSON(b)
+		b = v.GetVariableResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromGetVariableResult)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetVariablesResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("getVariableResult", len(v.GetVariableResult), 1, -1)
 	for i := range v.GetVariableResult {
 		c.EnterItem("getVariableResult", i)
@@ -186,7 +163,8 @@ func (*GetVariablesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetVariablesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -23,11 +23,9 @@ func (v *HeartbeatRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -37,19 +35,12 @@ func (v *HeartbeatRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *HeartbeatRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *HeartbeatRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "Heartbeat".
@@ -61,7 +52,8 @@ func (*HeartbeatRequest) NewResponse() Response { return new(HeartbeatResponse) 
 // Decode reads a payload, see the package comment.
 func (v *HeartbeatRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = HeartbeatRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -88,13 +80,11 @@ func (v *HeartbeatResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.CurrentTime = r.Time()
+			r.TimeTo(&v.CurrentTime)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -104,21 +94,13 @@ func (v *HeartbeatResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *HeartbeatResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"currentTime":`...)
-	b = v.CurrentTime.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendDate(b, `,"currentTime":`, &v.CurrentTime)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *HeartbeatResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Time("currentTime", v.CurrentTime)
 }
 
@@ -130,7 +112,8 @@ func (*HeartbeatResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *HeartbeatResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = HeartbeatResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

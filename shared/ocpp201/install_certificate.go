@@ -25,15 +25,13 @@ func (v *InstallCertificateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.CertificateType = InstallCertificateUse(r.Word(installCertificateUseWords))
+			r.WordTo((*string)(&v.CertificateType), installCertificateUseWords)
 		case 2:
-			v.Certificate = r.Text()
+			r.TextTo(&v.Certificate)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -43,23 +41,14 @@ func (v *InstallCertificateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *InstallCertificateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"certificateType":`...)
-	b = lenient.AppendString(b, string(v.CertificateType))
-	b = append(b, `,"certificate":`...)
-	b = lenient.AppendString(b, v.Certificate)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"certificateType":`, string(v.CertificateType))
+	b = lenient.AppendText(b, `,"certificate":`, v.Certificate)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *InstallCertificateRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("certificateType", string(v.CertificateType), installCertificateUseWords)
 	c.Length("certificate", v.Certificate, 5500)
 }
@@ -73,7 +62,8 @@ func (*InstallCertificateRequest) NewResponse() Response { return new(InstallCer
 // Decode reads a payload, see the package comment.
 func (v *InstallCertificateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = InstallCertificateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -101,17 +91,13 @@ func (v *InstallCertificateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = InstallCertificateStatus(r.Word(installCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), installCertificateStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -121,31 +107,16 @@ func (v *InstallCertificateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *InstallCertificateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *InstallCertificateResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), installCertificateStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "InstallCertificate".
@@ -156,7 +127,8 @@ func (*InstallCertificateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *InstallCertificateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = InstallCertificateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

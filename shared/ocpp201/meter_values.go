@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,11 +27,9 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 2:
 			v.MeterValue = v.MeterValue[:0]
 			for a := r.Array(); a.Next(); {
@@ -43,11 +40,9 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 					v.MeterValue = v.MeterValue[:len(v.MeterValue)-1]
 				}
 			}
-			if len(v.MeterValue) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.MeterValue))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -57,28 +52,19 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MeterValuesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"meterValue":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendName(b, `,"meterValue":`)
 	fromMeterValue := len(b)
 	for i := range v.MeterValue {
-		b = append(b, ',')
-		b = v.MeterValue[i].AppendJSON(b)
+		b = v.MeterValue[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromMeterValue)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *MeterValuesRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("meterValue", len(v.MeterValue), 1, -1)
 	for i := range v.MeterValue {
 		c.EnterItem("meterValue", i)
@@ -96,7 +82,8 @@ func (*MeterValuesRequest) NewResponse() Response { return new(MeterValuesRespon
 // Decode reads a payload, see the package comment.
 func (v *MeterValuesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -122,11 +109,9 @@ func (v *MeterValuesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -136,19 +121,12 @@ func (v *MeterValuesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MeterValuesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *MeterValuesResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "MeterValues".
@@ -159,7 +137,8 @@ func (*MeterValuesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *MeterValuesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = MeterValuesResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

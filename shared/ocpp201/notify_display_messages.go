@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -31,9 +30,7 @@ func (v *NotifyDisplayMessagesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.MessageInfo = v.MessageInfo[:0]
 			for a := r.Array(); a.Next(); {
@@ -44,17 +41,13 @@ func (v *NotifyDisplayMessagesRequest) decode(r *lenient.Reader) bool {
 					v.MessageInfo = v.MessageInfo[:len(v.MessageInfo)-1]
 				}
 			}
-			if len(v.MessageInfo) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.MessageInfo))
 		case 2:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 3:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -64,34 +57,22 @@ func (v *NotifyDisplayMessagesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyDisplayMessagesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	if len(v.MessageInfo) > 0 {
-		b = append(b, `,"messageInfo":`...)
+		b = lenient.AppendName(b, `,"messageInfo":`)
 		fromMessageInfo := len(b)
 		for i := range v.MessageInfo {
-			b = append(b, ',')
-			b = v.MessageInfo[i].AppendJSON(b)
+			b = v.MessageInfo[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromMessageInfo)
 	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyDisplayMessagesRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if len(v.MessageInfo) > 0 {
 		c.Items("messageInfo", len(v.MessageInfo), 1, -1)
 	}
@@ -113,7 +94,8 @@ func (*NotifyDisplayMessagesRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyDisplayMessagesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -139,11 +121,9 @@ func (v *NotifyDisplayMessagesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -153,19 +133,12 @@ func (v *NotifyDisplayMessagesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyDisplayMessagesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyDisplayMessagesResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyDisplayMessages".
@@ -176,7 +149,8 @@ func (*NotifyDisplayMessagesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyDisplayMessagesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyDisplayMessagesResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

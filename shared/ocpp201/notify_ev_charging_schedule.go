@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,18 +26,16 @@ func (v *NotifyEVChargingScheduleRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.TimeBase = r.Time()
+			r.TimeTo(&v.TimeBase)
 		case 2:
 			v.ChargingSchedule = ChargingSchedule{}
 			v.ChargingSchedule.decode(r)
 		case 3:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -48,25 +45,15 @@ func (v *NotifyEVChargingScheduleRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyEVChargingScheduleRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"timeBase":`...)
-	b = v.TimeBase.AppendJSON(b)
-	b = append(b, `,"chargingSchedule":`...)
-	b = v.ChargingSchedule.AppendJSON(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendDate(b, `,"timeBase":`, &v.TimeBase)
+	b = v.ChargingSchedule.AppendJSON(lenient.AppendName(b, `,"chargingSchedule":`))
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyEVChargingScheduleRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Time("timeBase", v.TimeBase)
 	c.Enter("chargingSchedule")
 	v.ChargingSchedule.check(c)
@@ -84,7 +71,8 @@ func (*NotifyEVChargingScheduleRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyEVChargingScheduleRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyEVChargingScheduleRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -112,17 +100,13 @@ func (v *NotifyEVChargingScheduleResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -132,31 +116,16 @@ func (v *NotifyEVChargingScheduleResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyEVChargingScheduleResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyEVChargingScheduleResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "NotifyEVChargingSchedule".
@@ -167,7 +136,8 @@ func (*NotifyEVChargingScheduleResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyEVChargingScheduleResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyEVChargingScheduleResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -33,9 +32,7 @@ func (v *NotifyMonitoringReportRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.Monitor = v.Monitor[:0]
 			for a := r.Array(); a.Next(); {
@@ -46,21 +43,17 @@ func (v *NotifyMonitoringReportRequest) decode(r *lenient.Reader) bool {
 					v.Monitor = v.Monitor[:len(v.Monitor)-1]
 				}
 			}
-			if len(v.Monitor) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Monitor))
 		case 2:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 3:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		case 4:
-			v.SeqNo, _ = r.Int()
+			r.IntTo(&v.SeqNo)
 		case 5:
-			v.GeneratedAt = r.Time()
+			r.TimeTo(&v.GeneratedAt)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -70,38 +63,24 @@ func (v *NotifyMonitoringReportRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyMonitoringReportRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	if len(v.Monitor) > 0 {
-		b = append(b, `,"monitor":`...)
+		b = lenient.AppendName(b, `,"monitor":`)
 		fromMonitor := len(b)
 		for i := range v.Monitor {
-			b = append(b, ',')
-			b = v.Monitor[i].AppendJSON(b)
+			b = v.Monitor[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromMonitor)
 	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
-	b = append(b, `,"seqNo":`...)
-	b = strconv.AppendInt(b, v.SeqNo, 10)
-	b = append(b, `,"generatedAt":`...)
-	b = v.GeneratedAt.AppendJSON(b)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
+	b = lenient.AppendInt(b, `,"seqNo":`, v.SeqNo)
+	b = lenient.AppendDate(b, `,"generatedAt":`, &v.GeneratedAt)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyMonitoringReportRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if len(v.Monitor) > 0 {
 		c.Items("monitor", len(v.Monitor), 1, -1)
 	}
@@ -124,7 +103,8 @@ func (*NotifyMonitoringReportRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyMonitoringReportRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -150,11 +130,9 @@ func (v *NotifyMonitoringReportResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -164,19 +142,12 @@ func (v *NotifyMonitoringReportResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyMonitoringReportResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyMonitoringReportResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyMonitoringReport".
@@ -187,7 +158,8 @@ func (*NotifyMonitoringReportResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyMonitoringReportResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyMonitoringReportResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -31,13 +30,11 @@ func (v *NotifyReportRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 2:
-			v.GeneratedAt = r.Time()
+			r.TimeTo(&v.GeneratedAt)
 		case 3:
 			v.ReportData = v.ReportData[:0]
 			for a := r.Array(); a.Next(); {
@@ -48,17 +45,13 @@ func (v *NotifyReportRequest) decode(r *lenient.Reader) bool {
 					v.ReportData = v.ReportData[:len(v.ReportData)-1]
 				}
 			}
-			if len(v.ReportData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ReportData))
 		case 4:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		case 5:
-			v.SeqNo, _ = r.Int()
+			r.IntTo(&v.SeqNo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -68,38 +61,24 @@ func (v *NotifyReportRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyReportRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	b = append(b, `,"generatedAt":`...)
-	b = v.GeneratedAt.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendDate(b, `,"generatedAt":`, &v.GeneratedAt)
 	if len(v.ReportData) > 0 {
-		b = append(b, `,"reportData":`...)
+		b = lenient.AppendName(b, `,"reportData":`)
 		fromReportData := len(b)
 		for i := range v.ReportData {
-			b = append(b, ',')
-			b = v.ReportData[i].AppendJSON(b)
+			b = v.ReportData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromReportData)
 	}
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
-	b = append(b, `,"seqNo":`...)
-	b = strconv.AppendInt(b, v.SeqNo, 10)
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
+	b = lenient.AppendInt(b, `,"seqNo":`, v.SeqNo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyReportRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Time("generatedAt", v.GeneratedAt)
 	if len(v.ReportData) > 0 {
 		c.Items("reportData", len(v.ReportData), 1, -1)
@@ -120,7 +99,8 @@ func (*NotifyReportRequest) NewResponse() Response { return new(NotifyReportResp
 // Decode reads a payload, see the package comment.
 func (v *NotifyReportRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -146,11 +126,9 @@ func (v *NotifyReportResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -160,19 +138,12 @@ func (v *NotifyReportResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyReportResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyReportResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyReport".
@@ -183,7 +154,8 @@ func (*NotifyReportResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyReportResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyReportResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,25 +26,16 @@ func (v *PublishFirmwareStatusNotificationRequest) decode(r *lenient.Reader) boo
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = PublishFirmwareStatus(r.Word(publishFirmwareStatusWords))
+			r.WordTo((*string)(&v.Status), publishFirmwareStatusWords)
 		case 2:
-			v.Location = nil
-			for a := r.Array(); a.Next(); {
-				v.Location = append(v.Location, r.Text())
-			}
-			if len(v.Location) == 0 {
-				r.NoItems()
-			}
+			v.Location = r.Texts()
+			r.Items(len(v.Location))
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.RequestID = &e
-			}
+			r.OptionalInt(&v.RequestID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,34 +45,15 @@ func (v *PublishFirmwareStatusNotificationRequest) decode(r *lenient.Reader) boo
 // without optional fields that are empty.
 func (v *PublishFirmwareStatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if len(v.Location) > 0 {
-		b = append(b, `,"location":`...)
-		fromLocation := len(b)
-		for i := range v.Location {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.Location[i])
-		}
-		b = lenient.CloseArray(b, fromLocation)
-	}
-	if v.RequestID != nil {
-		b = append(b, `,"requestId":`...)
-		b = strconv.AppendInt(b, *v.RequestID, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalTexts(b, `,"location":`, v.Location)
+	b = lenient.AppendOptionalInt(b, `,"requestId":`, v.RequestID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *PublishFirmwareStatusNotificationRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), publishFirmwareStatusWords)
 	if len(v.Location) > 0 {
 		c.Items("location", len(v.Location), 1, -1)
@@ -107,7 +78,8 @@ func (*PublishFirmwareStatusNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *PublishFirmwareStatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = PublishFirmwareStatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -133,11 +105,9 @@ func (v *PublishFirmwareStatusNotificationResponse) decode(r *lenient.Reader) bo
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -147,19 +117,12 @@ func (v *PublishFirmwareStatusNotificationResponse) decode(r *lenient.Reader) bo
 // without optional fields that are empty.
 func (v *PublishFirmwareStatusNotificationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *PublishFirmwareStatusNotificationResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "PublishFirmwareStatusNotification".
@@ -172,7 +135,8 @@ func (*PublishFirmwareStatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *PublishFirmwareStatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = PublishFirmwareStatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

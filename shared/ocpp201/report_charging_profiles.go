@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -33,13 +32,11 @@ func (v *ReportChargingProfilesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 2:
-			v.ChargingLimitSource = ChargingLimitSource(r.Word(chargingLimitSourceWords))
+			r.WordTo((*string)(&v.ChargingLimitSource), chargingLimitSourceWords)
 		case 3:
 			v.ChargingProfile = v.ChargingProfile[:0]
 			for a := r.Array(); a.Next(); {
@@ -50,17 +47,13 @@ func (v *ReportChargingProfilesRequest) decode(r *lenient.Reader) bool {
 					v.ChargingProfile = v.ChargingProfile[:len(v.ChargingProfile)-1]
 				}
 			}
-			if len(v.ChargingProfile) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingProfile))
 		case 4:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		case 5:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -70,36 +63,22 @@ func (v *ReportChargingProfilesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReportChargingProfilesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	b = append(b, `,"chargingLimitSource":`...)
-	b = lenient.AppendString(b, string(v.ChargingLimitSource))
-	b = append(b, `,"chargingProfile":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendText(b, `,"chargingLimitSource":`, string(v.ChargingLimitSource))
+	b = lenient.AppendName(b, `,"chargingProfile":`)
 	fromChargingProfile := len(b)
 	for i := range v.ChargingProfile {
-		b = append(b, ',')
-		b = v.ChargingProfile[i].AppendJSON(b)
+		b = v.ChargingProfile[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromChargingProfile)
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ReportChargingProfilesRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("chargingLimitSource", string(v.ChargingLimitSource), chargingLimitSourceWords)
 	c.Items("chargingProfile", len(v.ChargingProfile), 1, -1)
 	for i := range v.ChargingProfile {
@@ -120,7 +99,8 @@ func (*ReportChargingProfilesRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *ReportChargingProfilesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -146,11 +126,9 @@ func (v *ReportChargingProfilesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -160,19 +138,12 @@ func (v *ReportChargingProfilesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReportChargingProfilesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ReportChargingProfilesResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ReportChargingProfiles".
@@ -183,7 +154,8 @@ func (*ReportChargingProfilesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ReportChargingProfilesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ReportChargingProfilesResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

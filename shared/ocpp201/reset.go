@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,17 +25,13 @@ func (v *ResetRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Type = Reset(r.Word(resetWords))
+			r.WordTo((*string)(&v.Type), resetWords)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,25 +41,14 @@ func (v *ResetRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ResetRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ResetRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("type", string(v.Type), resetWords)
 }
 
@@ -77,7 +61,8 @@ func (*ResetRequest) NewResponse() Response { return new(ResetResponse) }
 // Decode reads a payload, see the package comment.
 func (v *ResetRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ResetRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -105,17 +90,13 @@ func (v *ResetResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = ResetStatus(r.Word(resetStatusWords))
+			r.WordTo((*string)(&v.Status), resetStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -125,31 +106,16 @@ func (v *ResetResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ResetResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ResetResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), resetStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "Reset".
@@ -160,7 +126,8 @@ func (*ResetResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ResetResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ResetResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -26,17 +26,15 @@ func (v *SecurityEventNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Type = r.Text()
+			r.TextTo(&v.Type)
 		case 2:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 3:
-			v.TechInfo = r.Text()
+			r.TextTo(&v.TechInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,27 +44,15 @@ func (v *SecurityEventNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SecurityEventNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, v.Type)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	if v.TechInfo != "" {
-		b = append(b, `,"techInfo":`...)
-		b = lenient.AppendString(b, v.TechInfo)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"type":`, v.Type)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendOptionalText(b, `,"techInfo":`, v.TechInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SecurityEventNotificationRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("type", v.Type, 50)
 	c.Time("timestamp", v.Timestamp)
 	c.Length("techInfo", v.TechInfo, 255)
@@ -83,7 +69,8 @@ func (*SecurityEventNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *SecurityEventNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SecurityEventNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -109,11 +96,9 @@ func (v *SecurityEventNotificationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -123,19 +108,12 @@ func (v *SecurityEventNotificationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SecurityEventNotificationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SecurityEventNotificationResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SecurityEventNotification".
@@ -146,7 +124,8 @@ func (*SecurityEventNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SecurityEventNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SecurityEventNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

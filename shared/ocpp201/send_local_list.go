@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -31,9 +30,7 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.LocalAuthorizationList = v.LocalAuthorizationList[:0]
 			for a := r.Array(); a.Next(); {
@@ -44,15 +41,13 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 					v.LocalAuthorizationList = v.LocalAuthorizationList[:len(v.LocalAuthorizationList)-1]
 				}
 			}
-			if len(v.LocalAuthorizationList) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.LocalAuthorizationList))
 		case 2:
-			v.VersionNumber, _ = r.Int()
+			r.IntTo(&v.VersionNumber)
 		case 3:
-			v.UpdateType = Update(r.Word(updateWords))
+			r.WordTo((*string)(&v.UpdateType), updateWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -62,32 +57,22 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SendLocalListRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	if len(v.LocalAuthorizationList) > 0 {
-		b = append(b, `,"localAuthorizationList":`...)
+		b = lenient.AppendName(b, `,"localAuthorizationList":`)
 		fromLocalAuthorizationList := len(b)
 		for i := range v.LocalAuthorizationList {
-			b = append(b, ',')
-			b = v.LocalAuthorizationList[i].AppendJSON(b)
+			b = v.LocalAuthorizationList[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromLocalAuthorizationList)
 	}
-	b = append(b, `,"versionNumber":`...)
-	b = strconv.AppendInt(b, v.VersionNumber, 10)
-	b = append(b, `,"updateType":`...)
-	b = lenient.AppendString(b, string(v.UpdateType))
+	b = lenient.AppendInt(b, `,"versionNumber":`, v.VersionNumber)
+	b = lenient.AppendText(b, `,"updateType":`, string(v.UpdateType))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SendLocalListRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if len(v.LocalAuthorizationList) > 0 {
 		c.Items("localAuthorizationList", len(v.LocalAuthorizationList), 1, -1)
 	}
@@ -108,7 +93,8 @@ func (*SendLocalListRequest) NewResponse() Response { return new(SendLocalListRe
 // Decode reads a payload, see the package comment.
 func (v *SendLocalListRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -136,17 +122,13 @@ func (v *SendLocalListResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = SendLocalListStatus(r.Word(sendLocalListStatusWords))
+			r.WordTo((*string)(&v.Status), sendLocalListStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -156,31 +138,16 @@ func (v *SendLocalListResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SendLocalListResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SendLocalListResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), sendLocalListStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "SendLocalList".
@@ -191,7 +158,8 @@ func (*SendLocalListResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SendLocalListResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SendLocalListResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

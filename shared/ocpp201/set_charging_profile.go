@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,16 +25,14 @@ func (v *SetChargingProfileRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 2:
 			v.ChargingProfile = ChargingProfile{}
 			v.ChargingProfile.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -45,23 +42,14 @@ func (v *SetChargingProfileRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetChargingProfileRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"chargingProfile":`...)
-	b = v.ChargingProfile.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = v.ChargingProfile.AppendJSON(lenient.AppendName(b, `,"chargingProfile":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetChargingProfileRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("chargingProfile")
 	v.ChargingProfile.check(c)
 	c.Leave()
@@ -76,7 +64,8 @@ func (*SetChargingProfileRequest) NewResponse() Response { return new(SetChargin
 // Decode reads a payload, see the package comment.
 func (v *SetChargingProfileRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetChargingProfileRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -104,17 +93,13 @@ func (v *SetChargingProfileResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = ChargingProfileStatus(r.Word(chargingProfileStatusWords))
+			r.WordTo((*string)(&v.Status), chargingProfileStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -124,31 +109,16 @@ func (v *SetChargingProfileResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetChargingProfileResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetChargingProfileResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), chargingProfileStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "SetChargingProfile".
@@ -159,7 +129,8 @@ func (*SetChargingProfileResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetChargingProfileResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetChargingProfileResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *SetMonitoringLevelRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Severity, _ = r.Int()
+			r.IntTo(&v.Severity)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,21 +38,13 @@ func (v *SetMonitoringLevelRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetMonitoringLevelRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"severity":`...)
-	b = strconv.AppendInt(b, v.Severity, 10)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"severity":`, v.Severity)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetMonitoringLevelRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetMonitoringLevel".
@@ -67,7 +56,8 @@ func (*SetMonitoringLevelRequest) NewResponse() Response { return new(SetMonitor
 // Decode reads a payload, see the package comment.
 func (v *SetMonitoringLevelRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetMonitoringLevelRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -95,17 +85,13 @@ func (v *SetMonitoringLevelResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -115,31 +101,16 @@ func (v *SetMonitoringLevelResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetMonitoringLevelResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetMonitoringLevelResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "SetMonitoringLevel".
@@ -150,7 +121,8 @@ func (*SetMonitoringLevelResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetMonitoringLevelResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetMonitoringLevelResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

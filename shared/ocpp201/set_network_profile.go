@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,16 +25,14 @@ func (v *SetNetworkProfileRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ConfigurationSlot, _ = r.Int()
+			r.IntTo(&v.ConfigurationSlot)
 		case 2:
 			v.ConnectionData = NetworkConnectionProfile{}
 			v.ConnectionData.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -45,23 +42,14 @@ func (v *SetNetworkProfileRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetNetworkProfileRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"configurationSlot":`...)
-	b = strconv.AppendInt(b, v.ConfigurationSlot, 10)
-	b = append(b, `,"connectionData":`...)
-	b = v.ConnectionData.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"configurationSlot":`, v.ConfigurationSlot)
+	b = v.ConnectionData.AppendJSON(lenient.AppendName(b, `,"connectionData":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetNetworkProfileRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("connectionData")
 	v.ConnectionData.check(c)
 	c.Leave()
@@ -76,7 +64,8 @@ func (*SetNetworkProfileRequest) NewResponse() Response { return new(SetNetworkP
 // Decode reads a payload, see the package comment.
 func (v *SetNetworkProfileRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetNetworkProfileRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -104,17 +93,13 @@ func (v *SetNetworkProfileResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = SetNetworkProfileStatus(r.Word(setNetworkProfileStatusWords))
+			r.WordTo((*string)(&v.Status), setNetworkProfileStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -124,31 +109,16 @@ func (v *SetNetworkProfileResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetNetworkProfileResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetNetworkProfileResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), setNetworkProfileStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "SetNetworkProfile".
@@ -159,7 +129,8 @@ func (*SetNetworkProfileResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetNetworkProfileResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetNetworkProfileResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -28,9 +28,7 @@ func (v *SetVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.SetMonitoringData = v.SetMonitoringData[:0]
 			for a := r.Array(); a.Next(); {
@@ -41,11 +39,9 @@ func (v *SetVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 					v.SetMonitoringData = v.SetMonitoringData[:len(v.SetMonitoringData)-1]
 				}
 			}
-			if len(v.SetMonitoringData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SetMonitoringData))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,26 +51,18 @@ func (v *SetVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariableMonitoringRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"setMonitoringData":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"setMonitoringData":`)
 	fromSetMonitoringData := len(b)
 	for i := range v.SetMonitoringData {
-		b = append(b, ',')
-		b = v.SetMonitoringData[i].AppendJSON(b)
+		b = v.SetMonitoringData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSetMonitoringData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetVariableMonitoringRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("setMonitoringData", len(v.SetMonitoringData), 1, -1)
 	for i := range v.SetMonitoringData {
 		c.EnterItem("setMonitoringData", i)
@@ -94,7 +82,8 @@ func (*SetVariableMonitoringRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *SetVariableMonitoringRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -125,9 +114,7 @@ func (v *SetVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.SetMonitoringResult = v.SetMonitoringResult[:0]
 			for a := r.Array(); a.Next(); {
@@ -138,11 +125,9 @@ func (v *SetVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 					v.SetMonitoringResult = v.SetMonitoringResult[:len(v.SetMonitoringResult)-1]
 				}
 			}
-			if len(v.SetMonitoringResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SetMonitoringResult))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -152,26 +137,18 @@ func (v *SetVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariableMonitoringResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"setMonitoringResult":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"setMonitoringResult":`)
 	fromSetMonitoringResult := len(b)
 	for i := range v.SetMonitoringResult {
-		b = append(b, ',')
-		b = v.SetMonitoringResult[i].AppendJSON(b)
+		b = v.SetMonitoringResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSetMonitoringResult)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetVariableMonitoringResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("setMonitoringResult", len(v.SetMonitoringResult), 1, -1)
 	for i := range v.SetMonitoringResult {
 		c.EnterItem("setMonitoringResult", i)
@@ -188,7 +165,8 @@ func (*SetVariableMonitoringResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetVariableMonitoringResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -28,9 +28,7 @@ func (v *SetVariablesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.SetVariableData = v.SetVariableData[:0]
 			for a := r.Array(); a.Next(); {
@@ -41,11 +39,9 @@ func (v *SetVariablesRequest) decode(r *lenient.Reader) bool {
 					v.SetVariableData = v.SetVariableData[:len(v.SetVariableData)-1]
 				}
 			}
-			if len(v.SetVariableData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SetVariableData))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,26 +51,18 @@ func (v *SetVariablesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariablesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"setVariableData":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"setVariableData":`)
 	fromSetVariableData := len(b)
 	for i := range v.SetVariableData {
-		b = append(b, ',')
-		b = v.SetVariableData[i].AppendJSON(b)
+		b = v.SetVariableData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSetVariableData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetVariablesRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("setVariableData", len(v.SetVariableData), 1, -1)
 	for i := range v.SetVariableData {
 		c.EnterItem("setVariableData", i)
@@ -92,7 +80,8 @@ func (*SetVariablesRequest) NewResponse() Response { return new(SetVariablesResp
 // Decode reads a payload, see the package comment.
 func (v *SetVariablesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -123,9 +112,7 @@ func (v *SetVariablesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.SetVariableResult = v.SetVariableResult[:0]
 			for a := r.Array(); a.Next(); {
@@ -136,11 +123,9 @@ func (v *SetVariablesResponse) decode(r *lenient.Reader) bool {
 					v.SetVariableResult = v.SetVariableResult[:len(v.SetVariableResult)-1]
 				}
 			}
-			if len(v.SetVariableResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SetVariableResult))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -150,26 +135,18 @@ func (v *SetVariablesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariablesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"setVariableResult":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"setVariableResult":`)
 	fromSetVariableResult := len(b)
 	for i := range v.SetVariableResult {
-		b = append(b, ',')
-		b = v.SetVariableResult[i].AppendJSON(b)
+		b = v.SetVariableResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSetVariableResult)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetVariablesResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("setVariableResult", len(v.SetVariableResult), 1, -1)
 	for i := range v.SetVariableResult {
 		c.EnterItem("setVariableResult", i)
@@ -186,7 +163,8 @@ func (*SetVariablesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetVariablesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -25,15 +25,13 @@ func (v *SignCertificateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.CSR = r.Text()
+			r.TextTo(&v.CSR)
 		case 2:
-			v.CertificateType = CertificateSigningUse(r.Word(certificateSigningUseWords))
+			r.WordTo((*string)(&v.CertificateType), certificateSigningUseWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -43,25 +41,14 @@ func (v *SignCertificateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignCertificateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"csr":`...)
-	b = lenient.AppendString(b, v.CSR)
-	if v.CertificateType != "" {
-		b = append(b, `,"certificateType":`...)
-		b = lenient.AppendString(b, string(v.CertificateType))
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"csr":`, v.CSR)
+	b = lenient.AppendOptionalText(b, `,"certificateType":`, string(v.CertificateType))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SignCertificateRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("csr", v.CSR, 5500)
 	if v.CertificateType != "" {
 		c.Word("certificateType", string(v.CertificateType), certificateSigningUseWords)
@@ -77,7 +64,8 @@ func (*SignCertificateRequest) NewResponse() Response { return new(SignCertifica
 // Decode reads a payload, see the package comment.
 func (v *SignCertificateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignCertificateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -105,17 +93,13 @@ func (v *SignCertificateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -125,31 +109,16 @@ func (v *SignCertificateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignCertificateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SignCertificateResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "SignCertificate".
@@ -160,7 +129,8 @@ func (*SignCertificateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SignCertificateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignCertificateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,19 +27,17 @@ func (v *StatusNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 2:
-			v.ConnectorStatus = ConnectorStatus(r.Word(connectorStatusWords))
+			r.WordTo((*string)(&v.ConnectorStatus), connectorStatusWords)
 		case 3:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 4:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -50,27 +47,16 @@ func (v *StatusNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	b = append(b, `,"connectorStatus":`...)
-	b = lenient.AppendString(b, string(v.ConnectorStatus))
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendText(b, `,"connectorStatus":`, string(v.ConnectorStatus))
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *StatusNotificationRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Time("timestamp", v.Timestamp)
 	c.Word("connectorStatus", string(v.ConnectorStatus), connectorStatusWords)
 }
@@ -84,7 +70,8 @@ func (*StatusNotificationRequest) NewResponse() Response { return new(StatusNoti
 // Decode reads a payload, see the package comment.
 func (v *StatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = StatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -110,11 +97,9 @@ func (v *StatusNotificationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -124,19 +109,12 @@ func (v *StatusNotificationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StatusNotificationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *StatusNotificationResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "StatusNotification".
@@ -147,7 +125,8 @@ func (*StatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *StatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = StatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,19 +27,17 @@ func (v *ACChargingParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.EnergyAmount, _ = r.Int()
+			r.IntTo(&v.EnergyAmount)
 		case 2:
-			v.EVMinCurrent, _ = r.Int()
+			r.IntTo(&v.EVMinCurrent)
 		case 3:
-			v.EVMaxCurrent, _ = r.Int()
+			r.IntTo(&v.EVMaxCurrent)
 		case 4:
-			v.EVMaxVoltage, _ = r.Int()
+			r.IntTo(&v.EVMaxVoltage)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -50,27 +47,41 @@ func (v *ACChargingParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ACChargingParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"energyAmount":`...)
-	b = strconv.AppendInt(b, v.EnergyAmount, 10)
-	b = append(b, `,"evMinCurrent":`...)
-	b = strconv.AppendInt(b, v.EVMinCurrent, 10)
-	b = append(b, `,"evMaxCurrent":`...)
-	b = strconv.AppendInt(b, v.EVMaxCurrent, 10)
-	b = append(b, `,"evMaxVoltage":`...)
-	b = strconv.AppendInt(b, v.EVMaxVoltage, 10)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"energyAmount":`, v.EnergyAmount)
+	b = lenient.AppendInt(b, `,"evMinCurrent":`, v.EVMinCurrent)
+	b = lenient.AppendInt(b, `,"evMaxCurrent":`, v.EVMaxCurrent)
+	b = lenient.AppendInt(b, `,"evMaxVoltage":`, v.EVMaxVoltage)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ACChargingParameters) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeACChargingParameters(r *lenient.Reader, v **ACChargingParameters) {
+	if e := new(ACChargingParameters); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendACChargingParameters(b []byte, name string, v *ACChargingParameters) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkACChargingParameters(c *schema.Check, name string, v *ACChargingParameters) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // APN is a part of SetNetworkProfileRequest.
@@ -94,29 +105,23 @@ func (v *APN) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.APN = r.Text()
+			r.TextTo(&v.APN)
 		case 2:
-			v.APNUserName = r.Text()
+			r.TextTo(&v.APNUserName)
 		case 3:
-			v.APNPassword = r.Text()
+			r.TextTo(&v.APNPassword)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.SimPin = &e
-			}
+			r.OptionalInt(&v.SimPin)
 		case 5:
-			v.PreferredNetwork = r.Text()
+			r.TextTo(&v.PreferredNetwork)
 		case 6:
-			if e, ok := r.Bool(); ok {
-				v.UseOnlyPreferredNetwork = &e
-			}
+			r.OptionalBool(&v.UseOnlyPreferredNetwork)
 		case 7:
-			v.APNAuthentication = APNAuthentication(r.Word(apnAuthenticationWords))
+			r.WordTo((*string)(&v.APNAuthentication), apnAuthenticationWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -126,48 +131,49 @@ func (v *APN) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *APN) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"apn":`...)
-	b = lenient.AppendString(b, v.APN)
-	if v.APNUserName != "" {
-		b = append(b, `,"apnUserName":`...)
-		b = lenient.AppendString(b, v.APNUserName)
-	}
-	if v.APNPassword != "" {
-		b = append(b, `,"apnPassword":`...)
-		b = lenient.AppendString(b, v.APNPassword)
-	}
-	if v.SimPin != nil {
-		b = append(b, `,"simPin":`...)
-		b = strconv.AppendInt(b, *v.SimPin, 10)
-	}
-	if v.PreferredNetwork != "" {
-		b = append(b, `,"preferredNetwork":`...)
-		b = lenient.AppendString(b, v.PreferredNetwork)
-	}
-	if v.UseOnlyPreferredNetwork != nil {
-		b = append(b, `,"useOnlyPreferredNetwork":`...)
-		b = strconv.AppendBool(b, *v.UseOnlyPreferredNetwork)
-	}
-	b = append(b, `,"apnAuthentication":`...)
-	b = lenient.AppendString(b, string(v.APNAuthentication))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"apn":`, v.APN)
+	b = lenient.AppendOptionalText(b, `,"apnUserName":`, v.APNUserName)
+	b = lenient.AppendOptionalText(b, `,"apnPassword":`, v.APNPassword)
+	b = lenient.AppendOptionalInt(b, `,"simPin":`, v.SimPin)
+	b = lenient.AppendOptionalText(b, `,"preferredNetwork":`, v.PreferredNetwork)
+	b = lenient.AppendOptionalBool(b, `,"useOnlyPreferredNetwork":`, v.UseOnlyPreferredNetwork)
+	b = lenient.AppendText(b, `,"apnAuthentication":`, string(v.APNAuthentication))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *APN) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("apn", v.APN, 512)
 	c.Length("apnUserName", v.APNUserName, 20)
 	c.Length("apnPassword", v.APNPassword, 20)
 	c.Length("preferredNetwork", v.PreferredNetwork, 6)
 	c.Word("apnAuthentication", string(v.APNAuthentication), apnAuthenticationWords)
+}
+
+//go:noinline
+func decodeAPN(r *lenient.Reader, v **APN) {
+	if e := new(APN); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendAPN(b []byte, name string, v *APN) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkAPN(c *schema.Check, name string, v *APN) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // AdditionalInfo is a part of AuthorizeRequest and 7 other messages.
@@ -186,15 +192,13 @@ func (v *AdditionalInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.AdditionalIDToken = r.Text()
+			r.TextTo(&v.AdditionalIDToken)
 		case 2:
-			v.Type = r.Text()
+			r.TextTo(&v.Type)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -204,23 +208,14 @@ func (v *AdditionalInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AdditionalInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"additionalIdToken":`...)
-	b = lenient.AppendString(b, v.AdditionalIDToken)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, v.Type)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"additionalIdToken":`, v.AdditionalIDToken)
+	b = lenient.AppendText(b, `,"type":`, v.Type)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *AdditionalInfo) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("additionalIdToken", v.AdditionalIDToken, 36)
 	c.Length("type", v.Type, 50)
 }
@@ -241,18 +236,14 @@ func (v *AuthorizationData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.IDToken = IDToken{}
 			v.IDToken.decode(r)
 		case 2:
-			if e := new(IDTokenInfo); e.decode(r) {
-				v.IDTokenInfo = e
-			}
+			decodeIDTokenInfo(r, &v.IDTokenInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -262,33 +253,18 @@ func (v *AuthorizationData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizationData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"idToken":`...)
-	b = v.IDToken.AppendJSON(b)
-	if v.IDTokenInfo != nil {
-		b = append(b, `,"idTokenInfo":`...)
-		b = v.IDTokenInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.IDToken.AppendJSON(lenient.AppendName(b, `,"idToken":`))
+	b = appendIDTokenInfo(b, `,"idTokenInfo":`, v.IDTokenInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *AuthorizationData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("idToken")
 	v.IDToken.check(c)
 	c.Leave()
-	if v.IDTokenInfo != nil {
-		c.Enter("idTokenInfo")
-		v.IDTokenInfo.check(c)
-		c.Leave()
-	}
+	checkIDTokenInfo(c, "idTokenInfo", v.IDTokenInfo)
 }
 
 // CertificateHashData is a part of CustomerInformationRequest, DeleteCertificateRequest, GetInstalledCertificateIdsResponse.
@@ -309,19 +285,17 @@ func (v *CertificateHashData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.HashAlgorithm = HashAlgorithm(r.Word(hashAlgorithmWords))
+			r.WordTo((*string)(&v.HashAlgorithm), hashAlgorithmWords)
 		case 2:
-			v.IssuerNameHash = r.Text()
+			r.TextTo(&v.IssuerNameHash)
 		case 3:
-			v.IssuerKeyHash = r.Text()
+			r.TextTo(&v.IssuerKeyHash)
 		case 4:
-			v.SerialNumber = r.Text()
+			r.TextTo(&v.SerialNumber)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -331,31 +305,45 @@ func (v *CertificateHashData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateHashData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"hashAlgorithm":`...)
-	b = lenient.AppendString(b, string(v.HashAlgorithm))
-	b = append(b, `,"issuerNameHash":`...)
-	b = lenient.AppendString(b, v.IssuerNameHash)
-	b = append(b, `,"issuerKeyHash":`...)
-	b = lenient.AppendString(b, v.IssuerKeyHash)
-	b = append(b, `,"serialNumber":`...)
-	b = lenient.AppendString(b, v.SerialNumber)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"hashAlgorithm":`, string(v.HashAlgorithm))
+	b = lenient.AppendText(b, `,"issuerNameHash":`, v.IssuerNameHash)
+	b = lenient.AppendText(b, `,"issuerKeyHash":`, v.IssuerKeyHash)
+	b = lenient.AppendText(b, `,"serialNumber":`, v.SerialNumber)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CertificateHashData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("hashAlgorithm", string(v.HashAlgorithm), hashAlgorithmWords)
 	c.Length("issuerNameHash", v.IssuerNameHash, 128)
 	c.Length("issuerKeyHash", v.IssuerKeyHash, 128)
 	c.Length("serialNumber", v.SerialNumber, 40)
+}
+
+//go:noinline
+func decodeCertificateHashData(r *lenient.Reader, v **CertificateHashData) {
+	if e := new(CertificateHashData); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendCertificateHashData(b []byte, name string, v *CertificateHashData) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkCertificateHashData(c *schema.Check, name string, v *CertificateHashData) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // CertificateHashDataChain is a part of GetInstalledCertificateIdsResponse.
@@ -379,14 +367,12 @@ func (v *CertificateHashDataChain) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.CertificateHashData = CertificateHashData{}
 			v.CertificateHashData.decode(r)
 		case 2:
-			v.CertificateType = GetCertificateIDUse(r.Word(getCertificateIDUseWords))
+			r.WordTo((*string)(&v.CertificateType), getCertificateIDUseWords)
 		case 3:
 			v.ChildCertificateHashData = v.ChildCertificateHashData[:0]
 			for a := r.Array(); a.Next(); {
@@ -397,11 +383,9 @@ func (v *CertificateHashDataChain) decode(r *lenient.Reader) bool {
 					v.ChildCertificateHashData = v.ChildCertificateHashData[:len(v.ChildCertificateHashData)-1]
 				}
 			}
-			if len(v.ChildCertificateHashData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChildCertificateHashData))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -411,20 +395,14 @@ func (v *CertificateHashDataChain) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateHashDataChain) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"certificateHashData":`...)
-	b = v.CertificateHashData.AppendJSON(b)
-	b = append(b, `,"certificateType":`...)
-	b = lenient.AppendString(b, string(v.CertificateType))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.CertificateHashData.AppendJSON(lenient.AppendName(b, `,"certificateHashData":`))
+	b = lenient.AppendText(b, `,"certificateType":`, string(v.CertificateType))
 	if len(v.ChildCertificateHashData) > 0 {
-		b = append(b, `,"childCertificateHashData":`...)
+		b = lenient.AppendName(b, `,"childCertificateHashData":`)
 		fromChildCertificateHashData := len(b)
 		for i := range v.ChildCertificateHashData {
-			b = append(b, ',')
-			b = v.ChildCertificateHashData[i].AppendJSON(b)
+			b = v.ChildCertificateHashData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromChildCertificateHashData)
 	}
@@ -432,11 +410,7 @@ func (v *CertificateHashDataChain) AppendJSON(b []byte) []byte {
 }
 
 func (v *CertificateHashDataChain) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("certificateHashData")
 	v.CertificateHashData.check(c)
 	c.Leave()
@@ -467,17 +441,13 @@ func (v *ChargingLimit) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ChargingLimitSource = ChargingLimitSource(r.Word(chargingLimitSourceWords))
+			r.WordTo((*string)(&v.ChargingLimitSource), chargingLimitSourceWords)
 		case 2:
-			if e, ok := r.Bool(); ok {
-				v.IsGridCritical = &e
-			}
+			r.OptionalBool(&v.IsGridCritical)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -487,25 +457,14 @@ func (v *ChargingLimit) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingLimit) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"chargingLimitSource":`...)
-	b = lenient.AppendString(b, string(v.ChargingLimitSource))
-	if v.IsGridCritical != nil {
-		b = append(b, `,"isGridCritical":`...)
-		b = strconv.AppendBool(b, *v.IsGridCritical)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"chargingLimitSource":`, string(v.ChargingLimitSource))
+	b = lenient.AppendOptionalBool(b, `,"isGridCritical":`, v.IsGridCritical)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingLimit) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("chargingLimitSource", string(v.ChargingLimitSource), chargingLimitSourceWords)
 }
 
@@ -527,23 +486,17 @@ func (v *ChargingNeeds) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e := new(ACChargingParameters); e.decode(r) {
-				v.ACChargingParameters = e
-			}
+			decodeACChargingParameters(r, &v.ACChargingParameters)
 		case 2:
-			if e := new(DCChargingParameters); e.decode(r) {
-				v.DCChargingParameters = e
-			}
+			decodeDCChargingParameters(r, &v.DCChargingParameters)
 		case 3:
-			v.RequestedEnergyTransfer = EnergyTransferMode(r.Word(energyTransferModeWords))
+			r.WordTo((*string)(&v.RequestedEnergyTransfer), energyTransferModeWords)
 		case 4:
-			v.DepartureTime = r.Time()
+			r.TimeTo(&v.DepartureTime)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -553,43 +506,18 @@ func (v *ChargingNeeds) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingNeeds) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.ACChargingParameters != nil {
-		b = append(b, `,"acChargingParameters":`...)
-		b = v.ACChargingParameters.AppendJSON(b)
-	}
-	if v.DCChargingParameters != nil {
-		b = append(b, `,"dcChargingParameters":`...)
-		b = v.DCChargingParameters.AppendJSON(b)
-	}
-	b = append(b, `,"requestedEnergyTransfer":`...)
-	b = lenient.AppendString(b, string(v.RequestedEnergyTransfer))
-	if !v.DepartureTime.IsZero() {
-		b = append(b, `,"departureTime":`...)
-		b = v.DepartureTime.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = appendACChargingParameters(b, `,"acChargingParameters":`, v.ACChargingParameters)
+	b = appendDCChargingParameters(b, `,"dcChargingParameters":`, v.DCChargingParameters)
+	b = lenient.AppendText(b, `,"requestedEnergyTransfer":`, string(v.RequestedEnergyTransfer))
+	b = lenient.AppendOptionalDate(b, `,"departureTime":`, &v.DepartureTime)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingNeeds) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.ACChargingParameters != nil {
-		c.Enter("acChargingParameters")
-		v.ACChargingParameters.check(c)
-		c.Leave()
-	}
-	if v.DCChargingParameters != nil {
-		c.Enter("dcChargingParameters")
-		v.DCChargingParameters.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkACChargingParameters(c, "acChargingParameters", v.ACChargingParameters)
+	checkDCChargingParameters(c, "dcChargingParameters", v.DCChargingParameters)
 	c.Word("requestedEnergyTransfer", string(v.RequestedEnergyTransfer), energyTransferModeWords)
 	if !v.DepartureTime.IsZero() {
 		c.Time("departureTime", v.DepartureTime)
@@ -621,23 +549,21 @@ func (v *ChargingProfile) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 2:
-			v.StackLevel, _ = r.Int()
+			r.IntTo(&v.StackLevel)
 		case 3:
-			v.ChargingProfilePurpose = ChargingProfilePurpose(r.Word(chargingProfilePurposeWords))
+			r.WordTo((*string)(&v.ChargingProfilePurpose), chargingProfilePurposeWords)
 		case 4:
-			v.ChargingProfileKind = ChargingProfileKind(r.Word(chargingProfileKindWords))
+			r.WordTo((*string)(&v.ChargingProfileKind), chargingProfileKindWords)
 		case 5:
-			v.RecurrencyKind = RecurrencyKind(r.Word(recurrencyKindWords))
+			r.WordTo((*string)(&v.RecurrencyKind), recurrencyKindWords)
 		case 6:
-			v.ValidFrom = r.Time()
+			r.TimeTo(&v.ValidFrom)
 		case 7:
-			v.ValidTo = r.Time()
+			r.TimeTo(&v.ValidTo)
 		case 8:
 			v.ChargingSchedule = v.ChargingSchedule[:0]
 			for a := r.Array(); a.Next(); {
@@ -648,13 +574,11 @@ func (v *ChargingProfile) decode(r *lenient.Reader) bool {
 					v.ChargingSchedule = v.ChargingSchedule[:len(v.ChargingSchedule)-1]
 				}
 			}
-			if len(v.ChargingSchedule) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingSchedule))
 		case 9:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -664,50 +588,26 @@ func (v *ChargingProfile) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingProfile) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"stackLevel":`...)
-	b = strconv.AppendInt(b, v.StackLevel, 10)
-	b = append(b, `,"chargingProfilePurpose":`...)
-	b = lenient.AppendString(b, string(v.ChargingProfilePurpose))
-	b = append(b, `,"chargingProfileKind":`...)
-	b = lenient.AppendString(b, string(v.ChargingProfileKind))
-	if v.RecurrencyKind != "" {
-		b = append(b, `,"recurrencyKind":`...)
-		b = lenient.AppendString(b, string(v.RecurrencyKind))
-	}
-	if !v.ValidFrom.IsZero() {
-		b = append(b, `,"validFrom":`...)
-		b = v.ValidFrom.AppendJSON(b)
-	}
-	if !v.ValidTo.IsZero() {
-		b = append(b, `,"validTo":`...)
-		b = v.ValidTo.AppendJSON(b)
-	}
-	b = append(b, `,"chargingSchedule":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendInt(b, `,"stackLevel":`, v.StackLevel)
+	b = lenient.AppendText(b, `,"chargingProfilePurpose":`, string(v.ChargingProfilePurpose))
+	b = lenient.AppendText(b, `,"chargingProfileKind":`, string(v.ChargingProfileKind))
+	b = lenient.AppendOptionalText(b, `,"recurrencyKind":`, string(v.RecurrencyKind))
+	b = lenient.AppendOptionalDate(b, `,"validFrom":`, &v.ValidFrom)
+	b = lenient.AppendOptionalDate(b, `,"validTo":`, &v.ValidTo)
+	b = lenient.AppendName(b, `,"chargingSchedule":`)
 	fromChargingSchedule := len(b)
 	for i := range v.ChargingSchedule {
-		b = append(b, ',')
-		b = v.ChargingSchedule[i].AppendJSON(b)
+		b = v.ChargingSchedule[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromChargingSchedule)
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingProfile) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("chargingProfilePurpose", string(v.ChargingProfilePurpose), chargingProfilePurposeWords)
 	c.Word("chargingProfileKind", string(v.ChargingProfileKind), chargingProfileKindWords)
 	if v.RecurrencyKind != "" {
@@ -728,6 +628,31 @@ func (v *ChargingProfile) check(c *schema.Check) {
 	c.Length("transactionId", v.TransactionID, 36)
 }
 
+//go:noinline
+func decodeChargingProfile(r *lenient.Reader, v **ChargingProfile) {
+	if e := new(ChargingProfile); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendChargingProfile(b []byte, name string, v *ChargingProfile) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkChargingProfile(c *schema.Check, name string, v *ChargingProfile) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
+}
+
 // ChargingProfileCriterion is a part of GetChargingProfilesRequest.
 type ChargingProfileCriterion struct {
 	CustomData             *CustomData            // optional
@@ -746,35 +671,19 @@ func (v *ChargingProfileCriterion) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ChargingProfilePurpose = ChargingProfilePurpose(r.Word(chargingProfilePurposeWords))
+			r.WordTo((*string)(&v.ChargingProfilePurpose), chargingProfilePurposeWords)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.StackLevel = &e
-			}
+			r.OptionalInt(&v.StackLevel)
 		case 3:
-			v.ChargingProfileID = nil
-			for a := r.Array(); a.Next(); {
-				if e, ok := r.Int(); ok {
-					v.ChargingProfileID = append(v.ChargingProfileID, e)
-				}
-			}
-			if len(v.ChargingProfileID) == 0 {
-				r.NoItems()
-			}
+			v.ChargingProfileID = r.Ints()
+			r.Items(len(v.ChargingProfileID))
 		case 4:
-			v.ChargingLimitSource = nil
-			for a := r.Array(); a.Next(); {
-				v.ChargingLimitSource = append(v.ChargingLimitSource, ChargingLimitSource(r.Word(chargingLimitSourceWords)))
-			}
-			if len(v.ChargingLimitSource) == 0 {
-				r.NoItems()
-			}
+			v.ChargingLimitSource = lenient.Words[ChargingLimitSource](r, chargingLimitSourceWords)
+			r.Items(len(v.ChargingLimitSource))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -784,45 +693,16 @@ func (v *ChargingProfileCriterion) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingProfileCriterion) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.ChargingProfilePurpose != "" {
-		b = append(b, `,"chargingProfilePurpose":`...)
-		b = lenient.AppendString(b, string(v.ChargingProfilePurpose))
-	}
-	if v.StackLevel != nil {
-		b = append(b, `,"stackLevel":`...)
-		b = strconv.AppendInt(b, *v.StackLevel, 10)
-	}
-	if len(v.ChargingProfileID) > 0 {
-		b = append(b, `,"chargingProfileId":`...)
-		fromChargingProfileID := len(b)
-		for i := range v.ChargingProfileID {
-			b = append(b, ',')
-			b = strconv.AppendInt(b, v.ChargingProfileID[i], 10)
-		}
-		b = lenient.CloseArray(b, fromChargingProfileID)
-	}
-	if len(v.ChargingLimitSource) > 0 {
-		b = append(b, `,"chargingLimitSource":`...)
-		fromChargingLimitSource := len(b)
-		for i := range v.ChargingLimitSource {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.ChargingLimitSource[i]))
-		}
-		b = lenient.CloseArray(b, fromChargingLimitSource)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"chargingProfilePurpose":`, string(v.ChargingProfilePurpose))
+	b = lenient.AppendOptionalInt(b, `,"stackLevel":`, v.StackLevel)
+	b = lenient.AppendOptionalInts(b, `,"chargingProfileId":`, v.ChargingProfileID)
+	b = lenient.AppendOptionalTexts(b, `,"chargingLimitSource":`, v.ChargingLimitSource)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingProfileCriterion) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.ChargingProfilePurpose != "" {
 		c.Word("chargingProfilePurpose", string(v.ChargingProfilePurpose), chargingProfilePurposeWords)
 	}
@@ -864,19 +744,15 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 2:
-			v.StartSchedule = r.Time()
+			r.TimeTo(&v.StartSchedule)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.Duration = &e
-			}
+			r.OptionalInt(&v.Duration)
 		case 4:
-			v.ChargingRateUnit = ChargingRateUnit(r.Word(chargingRateUnitWords))
+			r.WordTo((*string)(&v.ChargingRateUnit), chargingRateUnitWords)
 		case 5:
 			v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:0]
 			for a := r.Array(); a.Next(); {
@@ -887,19 +763,13 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 					v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:len(v.ChargingSchedulePeriod)-1]
 				}
 			}
-			if len(v.ChargingSchedulePeriod) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingSchedulePeriod))
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.MinChargingRate = &e
-			}
+			r.OptionalNumber(&v.MinChargingRate)
 		case 7:
-			if e := new(SalesTariff); e.decode(r) {
-				v.SalesTariff = e
-			}
+			decodeSalesTariff(r, &v.SalesTariff)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -909,46 +779,24 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if !v.StartSchedule.IsZero() {
-		b = append(b, `,"startSchedule":`...)
-		b = v.StartSchedule.AppendJSON(b)
-	}
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = strconv.AppendInt(b, *v.Duration, 10)
-	}
-	b = append(b, `,"chargingRateUnit":`...)
-	b = lenient.AppendString(b, string(v.ChargingRateUnit))
-	b = append(b, `,"chargingSchedulePeriod":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendOptionalDate(b, `,"startSchedule":`, &v.StartSchedule)
+	b = lenient.AppendOptionalInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendText(b, `,"chargingRateUnit":`, string(v.ChargingRateUnit))
+	b = lenient.AppendName(b, `,"chargingSchedulePeriod":`)
 	fromChargingSchedulePeriod := len(b)
 	for i := range v.ChargingSchedulePeriod {
-		b = append(b, ',')
-		b = v.ChargingSchedulePeriod[i].AppendJSON(b)
+		b = v.ChargingSchedulePeriod[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromChargingSchedulePeriod)
-	if v.MinChargingRate != nil {
-		b = append(b, `,"minChargingRate":`...)
-		b = lenient.AppendNumber(b, *v.MinChargingRate)
-	}
-	if v.SalesTariff != nil {
-		b = append(b, `,"salesTariff":`...)
-		b = v.SalesTariff.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"minChargingRate":`, v.MinChargingRate)
+	b = appendSalesTariff(b, `,"salesTariff":`, v.SalesTariff)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingSchedule) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if !v.StartSchedule.IsZero() {
 		c.Time("startSchedule", v.StartSchedule)
 	}
@@ -962,11 +810,7 @@ func (v *ChargingSchedule) check(c *schema.Check) {
 	if v.MinChargingRate != nil {
 		c.Finite("minChargingRate", *v.MinChargingRate)
 	}
-	if v.SalesTariff != nil {
-		c.Enter("salesTariff")
-		v.SalesTariff.check(c)
-		c.Leave()
-	}
+	checkSalesTariff(c, "salesTariff", v.SalesTariff)
 }
 
 // ChargingSchedulePeriod is a part of GetCompositeScheduleResponse and 5 other messages.
@@ -987,23 +831,17 @@ func (v *ChargingSchedulePeriod) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.StartPeriod, _ = r.Int()
+			r.IntTo(&v.StartPeriod)
 		case 2:
-			v.Limit, _ = r.Number()
+			r.NumberTo(&v.Limit)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.NumberPhases = &e
-			}
+			r.OptionalInt(&v.NumberPhases)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.PhaseToUse = &e
-			}
+			r.OptionalInt(&v.PhaseToUse)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1013,31 +851,16 @@ func (v *ChargingSchedulePeriod) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingSchedulePeriod) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"startPeriod":`...)
-	b = strconv.AppendInt(b, v.StartPeriod, 10)
-	b = append(b, `,"limit":`...)
-	b = lenient.AppendNumber(b, v.Limit)
-	if v.NumberPhases != nil {
-		b = append(b, `,"numberPhases":`...)
-		b = strconv.AppendInt(b, *v.NumberPhases, 10)
-	}
-	if v.PhaseToUse != nil {
-		b = append(b, `,"phaseToUse":`...)
-		b = strconv.AppendInt(b, *v.PhaseToUse, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"startPeriod":`, v.StartPeriod)
+	b = lenient.AppendFloat(b, `,"limit":`, v.Limit)
+	b = lenient.AppendOptionalInt(b, `,"numberPhases":`, v.NumberPhases)
+	b = lenient.AppendOptionalInt(b, `,"phaseToUse":`, v.PhaseToUse)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingSchedulePeriod) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Finite("limit", v.Limit)
 }
 
@@ -1060,23 +883,19 @@ func (v *ChargingStation) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.SerialNumber = r.Text()
+			r.TextTo(&v.SerialNumber)
 		case 2:
-			v.Model = r.Text()
+			r.TextTo(&v.Model)
 		case 3:
-			if e := new(Modem); e.decode(r) {
-				v.Modem = e
-			}
+			decodeModem(r, &v.Modem)
 		case 4:
-			v.VendorName = r.Text()
+			r.TextTo(&v.VendorName)
 		case 5:
-			v.FirmwareVersion = r.Text()
+			r.TextTo(&v.FirmwareVersion)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1086,42 +905,20 @@ func (v *ChargingStation) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingStation) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.SerialNumber != "" {
-		b = append(b, `,"serialNumber":`...)
-		b = lenient.AppendString(b, v.SerialNumber)
-	}
-	b = append(b, `,"model":`...)
-	b = lenient.AppendString(b, v.Model)
-	if v.Modem != nil {
-		b = append(b, `,"modem":`...)
-		b = v.Modem.AppendJSON(b)
-	}
-	b = append(b, `,"vendorName":`...)
-	b = lenient.AppendString(b, v.VendorName)
-	if v.FirmwareVersion != "" {
-		b = append(b, `,"firmwareVersion":`...)
-		b = lenient.AppendString(b, v.FirmwareVersion)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"serialNumber":`, v.SerialNumber)
+	b = lenient.AppendText(b, `,"model":`, v.Model)
+	b = appendModem(b, `,"modem":`, v.Modem)
+	b = lenient.AppendText(b, `,"vendorName":`, v.VendorName)
+	b = lenient.AppendOptionalText(b, `,"firmwareVersion":`, v.FirmwareVersion)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingStation) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("serialNumber", v.SerialNumber, 25)
 	c.Length("model", v.Model, 20)
-	if v.Modem != nil {
-		c.Enter("modem")
-		v.Modem.check(c)
-		c.Leave()
-	}
+	checkModem(c, "modem", v.Modem)
 	c.Length("vendorName", v.VendorName, 50)
 	c.Length("firmwareVersion", v.FirmwareVersion, 50)
 }
@@ -1143,21 +940,15 @@ func (v *ClearChargingProfile) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 2:
-			v.ChargingProfilePurpose = ChargingProfilePurpose(r.Word(chargingProfilePurposeWords))
+			r.WordTo((*string)(&v.ChargingProfilePurpose), chargingProfilePurposeWords)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.StackLevel = &e
-			}
+			r.OptionalInt(&v.StackLevel)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1167,34 +958,43 @@ func (v *ClearChargingProfile) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearChargingProfile) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	if v.ChargingProfilePurpose != "" {
-		b = append(b, `,"chargingProfilePurpose":`...)
-		b = lenient.AppendString(b, string(v.ChargingProfilePurpose))
-	}
-	if v.StackLevel != nil {
-		b = append(b, `,"stackLevel":`...)
-		b = strconv.AppendInt(b, *v.StackLevel, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendOptionalText(b, `,"chargingProfilePurpose":`, string(v.ChargingProfilePurpose))
+	b = lenient.AppendOptionalInt(b, `,"stackLevel":`, v.StackLevel)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearChargingProfile) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.ChargingProfilePurpose != "" {
 		c.Word("chargingProfilePurpose", string(v.ChargingProfilePurpose), chargingProfilePurposeWords)
 	}
+}
+
+//go:noinline
+func decodeClearChargingProfile(r *lenient.Reader, v **ClearChargingProfile) {
+	if e := new(ClearChargingProfile); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendClearChargingProfile(b []byte, name string, v *ClearChargingProfile) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkClearChargingProfile(c *schema.Check, name string, v *ClearChargingProfile) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ClearMonitoringResult is a part of ClearVariableMonitoringResponse.
@@ -1214,19 +1014,15 @@ func (v *ClearMonitoringResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = ClearMonitoringStatus(r.Word(clearMonitoringStatusWords))
+			r.WordTo((*string)(&v.Status), clearMonitoringStatusWords)
 		case 2:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 3:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1236,33 +1032,17 @@ func (v *ClearMonitoringResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearMonitoringResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearMonitoringResult) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), clearMonitoringStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Component is a part of GetMonitoringReportRequest and 12 other messages.
@@ -1282,19 +1062,15 @@ func (v *Component) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e := new(EVSE); e.decode(r) {
-				v.EVSE = e
-			}
+			decodeEVSE(r, &v.EVSE)
 		case 2:
-			v.Name = r.Text()
+			r.TextTo(&v.Name)
 		case 3:
-			v.Instance = r.Text()
+			r.TextTo(&v.Instance)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1304,36 +1080,43 @@ func (v *Component) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Component) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.EVSE != nil {
-		b = append(b, `,"evse":`...)
-		b = v.EVSE.AppendJSON(b)
-	}
-	b = append(b, `,"name":`...)
-	b = lenient.AppendString(b, v.Name)
-	if v.Instance != "" {
-		b = append(b, `,"instance":`...)
-		b = lenient.AppendString(b, v.Instance)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = appendEVSE(b, `,"evse":`, v.EVSE)
+	b = lenient.AppendText(b, `,"name":`, v.Name)
+	b = lenient.AppendOptionalText(b, `,"instance":`, v.Instance)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Component) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.EVSE != nil {
-		c.Enter("evse")
-		v.EVSE.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkEVSE(c, "evse", v.EVSE)
 	c.Length("name", v.Name, 50)
 	c.Length("instance", v.Instance, 50)
+}
+
+//go:noinline
+func decodeComponent(r *lenient.Reader, v **Component) {
+	if e := new(Component); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendComponent(b []byte, name string, v *Component) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkComponent(c *schema.Check, name string, v *Component) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ComponentVariable is a part of GetMonitoringReportRequest, GetReportRequest.
@@ -1352,18 +1135,14 @@ func (v *ComponentVariable) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.Component = Component{}
 			v.Component.decode(r)
 		case 2:
-			if e := new(Variable); e.decode(r) {
-				v.Variable = e
-			}
+			decodeVariable(r, &v.Variable)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1373,33 +1152,18 @@ func (v *ComponentVariable) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ComponentVariable) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	if v.Variable != nil {
-		b = append(b, `,"variable":`...)
-		b = v.Variable.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = appendVariable(b, `,"variable":`, v.Variable)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ComponentVariable) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("component")
 	v.Component.check(c)
 	c.Leave()
-	if v.Variable != nil {
-		c.Enter("variable")
-		v.Variable.check(c)
-		c.Leave()
-	}
+	checkVariable(c, "variable", v.Variable)
 }
 
 // CompositeSchedule is a part of GetCompositeScheduleResponse.
@@ -1425,9 +1189,7 @@ func (v *CompositeSchedule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:0]
 			for a := r.Array(); a.Next(); {
@@ -1438,19 +1200,17 @@ func (v *CompositeSchedule) decode(r *lenient.Reader) bool {
 					v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:len(v.ChargingSchedulePeriod)-1]
 				}
 			}
-			if len(v.ChargingSchedulePeriod) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingSchedulePeriod))
 		case 2:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 3:
-			v.Duration, _ = r.Int()
+			r.IntTo(&v.Duration)
 		case 4:
-			v.ScheduleStart = r.Time()
+			r.TimeTo(&v.ScheduleStart)
 		case 5:
-			v.ChargingRateUnit = ChargingRateUnit(r.Word(chargingRateUnitWords))
+			r.WordTo((*string)(&v.ChargingRateUnit), chargingRateUnitWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1460,34 +1220,22 @@ func (v *CompositeSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CompositeSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"chargingSchedulePeriod":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"chargingSchedulePeriod":`)
 	fromChargingSchedulePeriod := len(b)
 	for i := range v.ChargingSchedulePeriod {
-		b = append(b, ',')
-		b = v.ChargingSchedulePeriod[i].AppendJSON(b)
+		b = v.ChargingSchedulePeriod[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromChargingSchedulePeriod)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"duration":`...)
-	b = strconv.AppendInt(b, v.Duration, 10)
-	b = append(b, `,"scheduleStart":`...)
-	b = v.ScheduleStart.AppendJSON(b)
-	b = append(b, `,"chargingRateUnit":`...)
-	b = lenient.AppendString(b, string(v.ChargingRateUnit))
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendDate(b, `,"scheduleStart":`, &v.ScheduleStart)
+	b = lenient.AppendText(b, `,"chargingRateUnit":`, string(v.ChargingRateUnit))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CompositeSchedule) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("chargingSchedulePeriod", len(v.ChargingSchedulePeriod), 1, -1)
 	for i := range v.ChargingSchedulePeriod {
 		c.EnterItem("chargingSchedulePeriod", i)
@@ -1496,6 +1244,31 @@ func (v *CompositeSchedule) check(c *schema.Check) {
 	}
 	c.Time("scheduleStart", v.ScheduleStart)
 	c.Word("chargingRateUnit", string(v.ChargingRateUnit), chargingRateUnitWords)
+}
+
+//go:noinline
+func decodeCompositeSchedule(r *lenient.Reader, v **CompositeSchedule) {
+	if e := new(CompositeSchedule); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendCompositeSchedule(b []byte, name string, v *CompositeSchedule) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkCompositeSchedule(c *schema.Check, name string, v *CompositeSchedule) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ConsumptionCost is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -1516,11 +1289,9 @@ func (v *ConsumptionCost) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.StartValue, _ = r.Number()
+			r.NumberTo(&v.StartValue)
 		case 2:
 			v.Cost = v.Cost[:0]
 			for a := r.Array(); a.Next(); {
@@ -1531,11 +1302,9 @@ func (v *ConsumptionCost) decode(r *lenient.Reader) bool {
 					v.Cost = v.Cost[:len(v.Cost)-1]
 				}
 			}
-			if len(v.Cost) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Cost))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1545,28 +1314,19 @@ func (v *ConsumptionCost) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ConsumptionCost) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"startValue":`...)
-	b = lenient.AppendNumber(b, v.StartValue)
-	b = append(b, `,"cost":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendFloat(b, `,"startValue":`, v.StartValue)
+	b = lenient.AppendName(b, `,"cost":`)
 	fromCost := len(b)
 	for i := range v.Cost {
-		b = append(b, ',')
-		b = v.Cost[i].AppendJSON(b)
+		b = v.Cost[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromCost)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ConsumptionCost) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Finite("startValue", v.StartValue)
 	c.Items("cost", len(v.Cost), 1, 3)
 	for i := range v.Cost {
@@ -1593,19 +1353,15 @@ func (v *Cost) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.CostKind = CostKind(r.Word(costKindWords))
+			r.WordTo((*string)(&v.CostKind), costKindWords)
 		case 2:
-			v.Amount, _ = r.Int()
+			r.IntTo(&v.Amount)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.AmountMultiplier = &e
-			}
+			r.OptionalInt(&v.AmountMultiplier)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1615,27 +1371,15 @@ func (v *Cost) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Cost) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"costKind":`...)
-	b = lenient.AppendString(b, string(v.CostKind))
-	b = append(b, `,"amount":`...)
-	b = strconv.AppendInt(b, v.Amount, 10)
-	if v.AmountMultiplier != nil {
-		b = append(b, `,"amountMultiplier":`...)
-		b = strconv.AppendInt(b, *v.AmountMultiplier, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"costKind":`, string(v.CostKind))
+	b = lenient.AppendInt(b, `,"amount":`, v.Amount)
+	b = lenient.AppendOptionalInt(b, `,"amountMultiplier":`, v.AmountMultiplier)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Cost) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("costKind", string(v.CostKind), costKindWords)
 }
 
@@ -1653,9 +1397,9 @@ func (v *CustomData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.VendorID = r.Text()
+			r.TextTo(&v.VendorID)
 		default:
-			o.Open(&v.Extra)
+			o.ExtraTo(&v.Extra, true)
 		}
 	}
 	return o.Found()
@@ -1665,14 +1409,38 @@ func (v *CustomData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CustomData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"vendorId":`...)
-	b = lenient.AppendString(b, v.VendorID)
+	b = lenient.AppendText(b, `,"vendorId":`, v.VendorID)
 	b = lenient.AppendExtra(b, v.Extra)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CustomData) check(c *schema.Check) {
 	c.Length("vendorId", v.VendorID, 255)
+}
+
+//go:noinline
+func decodeCustomData(r *lenient.Reader, v **CustomData) {
+	if e := new(CustomData); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendCustomData(b []byte, name string, v *CustomData) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkCustomData(c *schema.Check, name string, v *CustomData) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // DCChargingParameters is a part of NotifyEVChargingNeedsRequest.
@@ -1697,39 +1465,25 @@ func (v *DCChargingParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.EVMaxCurrent, _ = r.Int()
+			r.IntTo(&v.EVMaxCurrent)
 		case 2:
-			v.EVMaxVoltage, _ = r.Int()
+			r.IntTo(&v.EVMaxVoltage)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.EnergyAmount = &e
-			}
+			r.OptionalInt(&v.EnergyAmount)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.EVMaxPower = &e
-			}
+			r.OptionalInt(&v.EVMaxPower)
 		case 5:
-			if e, ok := r.Int(); ok {
-				v.StateOfCharge = &e
-			}
+			r.OptionalInt(&v.StateOfCharge)
 		case 6:
-			if e, ok := r.Int(); ok {
-				v.EVEnergyCapacity = &e
-			}
+			r.OptionalInt(&v.EVEnergyCapacity)
 		case 7:
-			if e, ok := r.Int(); ok {
-				v.FullSoC = &e
-			}
+			r.OptionalInt(&v.FullSoC)
 		case 8:
-			if e, ok := r.Int(); ok {
-				v.BulkSoC = &e
-			}
+			r.OptionalInt(&v.BulkSoC)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1739,47 +1493,20 @@ func (v *DCChargingParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DCChargingParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"evMaxCurrent":`...)
-	b = strconv.AppendInt(b, v.EVMaxCurrent, 10)
-	b = append(b, `,"evMaxVoltage":`...)
-	b = strconv.AppendInt(b, v.EVMaxVoltage, 10)
-	if v.EnergyAmount != nil {
-		b = append(b, `,"energyAmount":`...)
-		b = strconv.AppendInt(b, *v.EnergyAmount, 10)
-	}
-	if v.EVMaxPower != nil {
-		b = append(b, `,"evMaxPower":`...)
-		b = strconv.AppendInt(b, *v.EVMaxPower, 10)
-	}
-	if v.StateOfCharge != nil {
-		b = append(b, `,"stateOfCharge":`...)
-		b = strconv.AppendInt(b, *v.StateOfCharge, 10)
-	}
-	if v.EVEnergyCapacity != nil {
-		b = append(b, `,"evEnergyCapacity":`...)
-		b = strconv.AppendInt(b, *v.EVEnergyCapacity, 10)
-	}
-	if v.FullSoC != nil {
-		b = append(b, `,"fullSoC":`...)
-		b = strconv.AppendInt(b, *v.FullSoC, 10)
-	}
-	if v.BulkSoC != nil {
-		b = append(b, `,"bulkSoC":`...)
-		b = strconv.AppendInt(b, *v.BulkSoC, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"evMaxCurrent":`, v.EVMaxCurrent)
+	b = lenient.AppendInt(b, `,"evMaxVoltage":`, v.EVMaxVoltage)
+	b = lenient.AppendOptionalInt(b, `,"energyAmount":`, v.EnergyAmount)
+	b = lenient.AppendOptionalInt(b, `,"evMaxPower":`, v.EVMaxPower)
+	b = lenient.AppendOptionalInt(b, `,"stateOfCharge":`, v.StateOfCharge)
+	b = lenient.AppendOptionalInt(b, `,"evEnergyCapacity":`, v.EVEnergyCapacity)
+	b = lenient.AppendOptionalInt(b, `,"fullSoC":`, v.FullSoC)
+	b = lenient.AppendOptionalInt(b, `,"bulkSoC":`, v.BulkSoC)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *DCChargingParameters) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.StateOfCharge != nil {
 		c.AtLeast("stateOfCharge", float64(*v.StateOfCharge), 0)
 		c.AtMost("stateOfCharge", float64(*v.StateOfCharge), 100)
@@ -1792,6 +1519,31 @@ func (v *DCChargingParameters) check(c *schema.Check) {
 		c.AtLeast("bulkSoC", float64(*v.BulkSoC), 0)
 		c.AtMost("bulkSoC", float64(*v.BulkSoC), 100)
 	}
+}
+
+//go:noinline
+func decodeDCChargingParameters(r *lenient.Reader, v **DCChargingParameters) {
+	if e := new(DCChargingParameters); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendDCChargingParameters(b []byte, name string, v *DCChargingParameters) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkDCChargingParameters(c *schema.Check, name string, v *DCChargingParameters) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // EVSE is a part of ChangeAvailabilityRequest and 15 other messages.
@@ -1810,17 +1562,13 @@ func (v *EVSE) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.ConnectorID = &e
-			}
+			r.OptionalInt(&v.ConnectorID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1830,25 +1578,39 @@ func (v *EVSE) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EVSE) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.ConnectorID != nil {
-		b = append(b, `,"connectorId":`...)
-		b = strconv.AppendInt(b, *v.ConnectorID, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendOptionalInt(b, `,"connectorId":`, v.ConnectorID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *EVSE) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeEVSE(r *lenient.Reader, v **EVSE) {
+	if e := new(EVSE); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendEVSE(b []byte, name string, v *EVSE) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkEVSE(c *schema.Check, name string, v *EVSE) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // EventData is a part of NotifyEventRequest.
@@ -1878,45 +1640,37 @@ func (v *EventData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.EventID, _ = r.Int()
+			r.IntTo(&v.EventID)
 		case 2:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 3:
-			v.Trigger = EventTrigger(r.Word(eventTriggerWords))
+			r.WordTo((*string)(&v.Trigger), eventTriggerWords)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.Cause = &e
-			}
+			r.OptionalInt(&v.Cause)
 		case 5:
-			v.ActualValue = r.Text()
+			r.TextTo(&v.ActualValue)
 		case 6:
-			v.TechCode = r.Text()
+			r.TextTo(&v.TechCode)
 		case 7:
-			v.TechInfo = r.Text()
+			r.TextTo(&v.TechInfo)
 		case 8:
-			if e, ok := r.Bool(); ok {
-				v.Cleared = &e
-			}
+			r.OptionalBool(&v.Cleared)
 		case 9:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 10:
 			v.Component = Component{}
 			v.Component.decode(r)
 		case 11:
-			if e, ok := r.Int(); ok {
-				v.VariableMonitoringID = &e
-			}
+			r.OptionalInt(&v.VariableMonitoringID)
 		case 12:
-			v.EventNotificationType = EventNotification(r.Word(eventNotificationWords))
+			r.WordTo((*string)(&v.EventNotificationType), eventNotificationWords)
 		case 13:
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1926,57 +1680,25 @@ func (v *EventData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EventData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"eventId":`...)
-	b = strconv.AppendInt(b, v.EventID, 10)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	b = append(b, `,"trigger":`...)
-	b = lenient.AppendString(b, string(v.Trigger))
-	if v.Cause != nil {
-		b = append(b, `,"cause":`...)
-		b = strconv.AppendInt(b, *v.Cause, 10)
-	}
-	b = append(b, `,"actualValue":`...)
-	b = lenient.AppendString(b, v.ActualValue)
-	if v.TechCode != "" {
-		b = append(b, `,"techCode":`...)
-		b = lenient.AppendString(b, v.TechCode)
-	}
-	if v.TechInfo != "" {
-		b = append(b, `,"techInfo":`...)
-		b = lenient.AppendString(b, v.TechInfo)
-	}
-	if v.Cleared != nil {
-		b = append(b, `,"cleared":`...)
-		b = strconv.AppendBool(b, *v.Cleared)
-	}
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	if v.VariableMonitoringID != nil {
-		b = append(b, `,"variableMonitoringId":`...)
-		b = strconv.AppendInt(b, *v.VariableMonitoringID, 10)
-	}
-	b = append(b, `,"eventNotificationType":`...)
-	b = lenient.AppendString(b, string(v.EventNotificationType))
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"eventId":`, v.EventID)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendText(b, `,"trigger":`, string(v.Trigger))
+	b = lenient.AppendOptionalInt(b, `,"cause":`, v.Cause)
+	b = lenient.AppendText(b, `,"actualValue":`, v.ActualValue)
+	b = lenient.AppendOptionalText(b, `,"techCode":`, v.TechCode)
+	b = lenient.AppendOptionalText(b, `,"techInfo":`, v.TechInfo)
+	b = lenient.AppendOptionalBool(b, `,"cleared":`, v.Cleared)
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = lenient.AppendOptionalInt(b, `,"variableMonitoringId":`, v.VariableMonitoringID)
+	b = lenient.AppendText(b, `,"eventNotificationType":`, string(v.EventNotificationType))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *EventData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Time("timestamp", v.Timestamp)
 	c.Word("trigger", string(v.Trigger), eventTriggerWords)
 	c.Length("actualValue", v.ActualValue, 2500)
@@ -2011,21 +1733,19 @@ func (v *Firmware) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Location = r.Text()
+			r.TextTo(&v.Location)
 		case 2:
-			v.RetrieveDateTime = r.Time()
+			r.TimeTo(&v.RetrieveDateTime)
 		case 3:
-			v.InstallDateTime = r.Time()
+			r.TimeTo(&v.InstallDateTime)
 		case 4:
-			v.SigningCertificate = r.Text()
+			r.TextTo(&v.SigningCertificate)
 		case 5:
-			v.Signature = r.Text()
+			r.TextTo(&v.Signature)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2035,35 +1755,17 @@ func (v *Firmware) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Firmware) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"location":`...)
-	b = lenient.AppendString(b, v.Location)
-	b = append(b, `,"retrieveDateTime":`...)
-	b = v.RetrieveDateTime.AppendJSON(b)
-	if !v.InstallDateTime.IsZero() {
-		b = append(b, `,"installDateTime":`...)
-		b = v.InstallDateTime.AppendJSON(b)
-	}
-	if v.SigningCertificate != "" {
-		b = append(b, `,"signingCertificate":`...)
-		b = lenient.AppendString(b, v.SigningCertificate)
-	}
-	if v.Signature != "" {
-		b = append(b, `,"signature":`...)
-		b = lenient.AppendString(b, v.Signature)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"location":`, v.Location)
+	b = lenient.AppendDate(b, `,"retrieveDateTime":`, &v.RetrieveDateTime)
+	b = lenient.AppendOptionalDate(b, `,"installDateTime":`, &v.InstallDateTime)
+	b = lenient.AppendOptionalText(b, `,"signingCertificate":`, v.SigningCertificate)
+	b = lenient.AppendOptionalText(b, `,"signature":`, v.Signature)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Firmware) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("location", v.Location, 512)
 	c.Time("retrieveDateTime", v.RetrieveDateTime)
 	if !v.InstallDateTime.IsZero() {
@@ -2090,11 +1792,9 @@ func (v *GetVariableData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.AttributeType = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.AttributeType), attributeWords)
 		case 2:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -2102,7 +1802,7 @@ func (v *GetVariableData) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2112,27 +1812,15 @@ func (v *GetVariableData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetVariableData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.AttributeType != "" {
-		b = append(b, `,"attributeType":`...)
-		b = lenient.AppendString(b, string(v.AttributeType))
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"attributeType":`, string(v.AttributeType))
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetVariableData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.AttributeType != "" {
 		c.Word("attributeType", string(v.AttributeType), attributeWords)
 	}
@@ -2164,19 +1852,15 @@ func (v *GetVariableResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.AttributeStatusInfo = e
-			}
+			decodeStatusInfo(r, &v.AttributeStatusInfo)
 		case 2:
-			v.AttributeStatus = GetVariableStatus(r.Word(getVariableStatusWords))
+			r.WordTo((*string)(&v.AttributeStatus), getVariableStatusWords)
 		case 3:
-			v.AttributeType = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.AttributeType), attributeWords)
 		case 4:
-			v.AttributeValue = r.Text()
+			r.TextTo(&v.AttributeValue)
 		case 5:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -2184,7 +1868,7 @@ func (v *GetVariableResult) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2194,42 +1878,19 @@ func (v *GetVariableResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetVariableResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.AttributeStatusInfo != nil {
-		b = append(b, `,"attributeStatusInfo":`...)
-		b = v.AttributeStatusInfo.AppendJSON(b)
-	}
-	b = append(b, `,"attributeStatus":`...)
-	b = lenient.AppendString(b, string(v.AttributeStatus))
-	if v.AttributeType != "" {
-		b = append(b, `,"attributeType":`...)
-		b = lenient.AppendString(b, string(v.AttributeType))
-	}
-	if v.AttributeValue != "" {
-		b = append(b, `,"attributeValue":`...)
-		b = lenient.AppendString(b, v.AttributeValue)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = appendStatusInfo(b, `,"attributeStatusInfo":`, v.AttributeStatusInfo)
+	b = lenient.AppendText(b, `,"attributeStatus":`, string(v.AttributeStatus))
+	b = lenient.AppendOptionalText(b, `,"attributeType":`, string(v.AttributeType))
+	b = lenient.AppendOptionalText(b, `,"attributeValue":`, v.AttributeValue)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetVariableResult) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.AttributeStatusInfo != nil {
-		c.Enter("attributeStatusInfo")
-		v.AttributeStatusInfo.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkStatusInfo(c, "attributeStatusInfo", v.AttributeStatusInfo)
 	c.Word("attributeStatus", string(v.AttributeStatus), getVariableStatusWords)
 	if v.AttributeType != "" {
 		c.Word("attributeType", string(v.AttributeType), attributeWords)
@@ -2262,9 +1923,7 @@ func (v *IDToken) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.AdditionalInfo = v.AdditionalInfo[:0]
 			for a := r.Array(); a.Next(); {
@@ -2275,15 +1934,13 @@ func (v *IDToken) decode(r *lenient.Reader) bool {
 					v.AdditionalInfo = v.AdditionalInfo[:len(v.AdditionalInfo)-1]
 				}
 			}
-			if len(v.AdditionalInfo) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.AdditionalInfo))
 		case 2:
-			v.IDToken = r.Text()
+			r.TextTo(&v.IDToken)
 		case 3:
-			v.Type = IDTokenType(r.Word(idTokenTypeWords))
+			r.WordTo((*string)(&v.Type), idTokenTypeWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2293,32 +1950,22 @@ func (v *IDToken) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *IDToken) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	if len(v.AdditionalInfo) > 0 {
-		b = append(b, `,"additionalInfo":`...)
+		b = lenient.AppendName(b, `,"additionalInfo":`)
 		fromAdditionalInfo := len(b)
 		for i := range v.AdditionalInfo {
-			b = append(b, ',')
-			b = v.AdditionalInfo[i].AppendJSON(b)
+			b = v.AdditionalInfo[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromAdditionalInfo)
 	}
-	b = append(b, `,"idToken":`...)
-	b = lenient.AppendString(b, v.IDToken)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
+	b = lenient.AppendText(b, `,"idToken":`, v.IDToken)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *IDToken) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if len(v.AdditionalInfo) > 0 {
 		c.Items("additionalInfo", len(v.AdditionalInfo), 1, -1)
 	}
@@ -2329,6 +1976,31 @@ func (v *IDToken) check(c *schema.Check) {
 	}
 	c.Length("idToken", v.IDToken, 36)
 	c.Word("type", string(v.Type), idTokenTypeWords)
+}
+
+//go:noinline
+func decodeIDToken(r *lenient.Reader, v **IDToken) {
+	if e := new(IDToken); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendIDToken(b []byte, name string, v *IDToken) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkIDToken(c *schema.Check, name string, v *IDToken) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // IDTokenInfo is a part of AuthorizeResponse, SendLocalListRequest, TransactionEventResponse.
@@ -2353,41 +2025,26 @@ func (v *IDTokenInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = AuthorizationStatus(r.Word(authorizationStatusWords))
+			r.WordTo((*string)(&v.Status), authorizationStatusWords)
 		case 2:
-			v.CacheExpiryDateTime = r.Time()
+			r.TimeTo(&v.CacheExpiryDateTime)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.ChargingPriority = &e
-			}
+			r.OptionalInt(&v.ChargingPriority)
 		case 4:
-			v.Language1 = r.Text()
+			r.TextTo(&v.Language1)
 		case 5:
-			v.EVSEID = nil
-			for a := r.Array(); a.Next(); {
-				if e, ok := r.Int(); ok {
-					v.EVSEID = append(v.EVSEID, e)
-				}
-			}
-			if len(v.EVSEID) == 0 {
-				r.NoItems()
-			}
+			v.EVSEID = r.Ints()
+			r.Items(len(v.EVSEID))
 		case 6:
-			if e := new(IDToken); e.decode(r) {
-				v.GroupIDToken = e
-			}
+			decodeIDToken(r, &v.GroupIDToken)
 		case 7:
-			v.Language2 = r.Text()
+			r.TextTo(&v.Language2)
 		case 8:
-			if e := new(MessageContent); e.decode(r) {
-				v.PersonalMessage = e
-			}
+			decodeMessageContent(r, &v.PersonalMessage)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2397,54 +2054,20 @@ func (v *IDTokenInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *IDTokenInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if !v.CacheExpiryDateTime.IsZero() {
-		b = append(b, `,"cacheExpiryDateTime":`...)
-		b = v.CacheExpiryDateTime.AppendJSON(b)
-	}
-	if v.ChargingPriority != nil {
-		b = append(b, `,"chargingPriority":`...)
-		b = strconv.AppendInt(b, *v.ChargingPriority, 10)
-	}
-	if v.Language1 != "" {
-		b = append(b, `,"language1":`...)
-		b = lenient.AppendString(b, v.Language1)
-	}
-	if len(v.EVSEID) > 0 {
-		b = append(b, `,"evseId":`...)
-		fromEVSEID := len(b)
-		for i := range v.EVSEID {
-			b = append(b, ',')
-			b = strconv.AppendInt(b, v.EVSEID[i], 10)
-		}
-		b = lenient.CloseArray(b, fromEVSEID)
-	}
-	if v.GroupIDToken != nil {
-		b = append(b, `,"groupIdToken":`...)
-		b = v.GroupIDToken.AppendJSON(b)
-	}
-	if v.Language2 != "" {
-		b = append(b, `,"language2":`...)
-		b = lenient.AppendString(b, v.Language2)
-	}
-	if v.PersonalMessage != nil {
-		b = append(b, `,"personalMessage":`...)
-		b = v.PersonalMessage.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalDate(b, `,"cacheExpiryDateTime":`, &v.CacheExpiryDateTime)
+	b = lenient.AppendOptionalInt(b, `,"chargingPriority":`, v.ChargingPriority)
+	b = lenient.AppendOptionalText(b, `,"language1":`, v.Language1)
+	b = lenient.AppendOptionalInts(b, `,"evseId":`, v.EVSEID)
+	b = appendIDToken(b, `,"groupIdToken":`, v.GroupIDToken)
+	b = lenient.AppendOptionalText(b, `,"language2":`, v.Language2)
+	b = appendMessageContent(b, `,"personalMessage":`, v.PersonalMessage)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *IDTokenInfo) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), authorizationStatusWords)
 	if !v.CacheExpiryDateTime.IsZero() {
 		c.Time("cacheExpiryDateTime", v.CacheExpiryDateTime)
@@ -2453,17 +2076,34 @@ func (v *IDTokenInfo) check(c *schema.Check) {
 	if len(v.EVSEID) > 0 {
 		c.Items("evseId", len(v.EVSEID), 1, -1)
 	}
-	if v.GroupIDToken != nil {
-		c.Enter("groupIdToken")
-		v.GroupIDToken.check(c)
-		c.Leave()
-	}
+	checkIDToken(c, "groupIdToken", v.GroupIDToken)
 	c.Length("language2", v.Language2, 8)
-	if v.PersonalMessage != nil {
-		c.Enter("personalMessage")
-		v.PersonalMessage.check(c)
-		c.Leave()
+	checkMessageContent(c, "personalMessage", v.PersonalMessage)
+}
+
+//go:noinline
+func decodeIDTokenInfo(r *lenient.Reader, v **IDTokenInfo) {
+	if e := new(IDTokenInfo); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendIDTokenInfo(b []byte, name string, v *IDTokenInfo) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkIDTokenInfo(c *schema.Check, name string, v *IDTokenInfo) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // LogParameters is a part of GetLogRequest.
@@ -2483,17 +2123,15 @@ func (v *LogParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.RemoteLocation = r.Text()
+			r.TextTo(&v.RemoteLocation)
 		case 2:
-			v.OldestTimestamp = r.Time()
+			r.TimeTo(&v.OldestTimestamp)
 		case 3:
-			v.LatestTimestamp = r.Time()
+			r.TimeTo(&v.LatestTimestamp)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2503,29 +2141,15 @@ func (v *LogParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LogParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"remoteLocation":`...)
-	b = lenient.AppendString(b, v.RemoteLocation)
-	if !v.OldestTimestamp.IsZero() {
-		b = append(b, `,"oldestTimestamp":`...)
-		b = v.OldestTimestamp.AppendJSON(b)
-	}
-	if !v.LatestTimestamp.IsZero() {
-		b = append(b, `,"latestTimestamp":`...)
-		b = v.LatestTimestamp.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"remoteLocation":`, v.RemoteLocation)
+	b = lenient.AppendOptionalDate(b, `,"oldestTimestamp":`, &v.OldestTimestamp)
+	b = lenient.AppendOptionalDate(b, `,"latestTimestamp":`, &v.LatestTimestamp)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *LogParameters) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("remoteLocation", v.RemoteLocation, 512)
 	if !v.OldestTimestamp.IsZero() {
 		c.Time("oldestTimestamp", v.OldestTimestamp)
@@ -2552,17 +2176,15 @@ func (v *MessageContent) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Format = MessageFormat(r.Word(messageFormatWords))
+			r.WordTo((*string)(&v.Format), messageFormatWords)
 		case 2:
-			v.Language = r.Text()
+			r.TextTo(&v.Language)
 		case 3:
-			v.Content = r.Text()
+			r.TextTo(&v.Content)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2572,30 +2194,43 @@ func (v *MessageContent) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MessageContent) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"format":`...)
-	b = lenient.AppendString(b, string(v.Format))
-	if v.Language != "" {
-		b = append(b, `,"language":`...)
-		b = lenient.AppendString(b, v.Language)
-	}
-	b = append(b, `,"content":`...)
-	b = lenient.AppendString(b, v.Content)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"format":`, string(v.Format))
+	b = lenient.AppendOptionalText(b, `,"language":`, v.Language)
+	b = lenient.AppendText(b, `,"content":`, v.Content)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *MessageContent) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("format", string(v.Format), messageFormatWords)
 	c.Length("language", v.Language, 8)
 	c.Length("content", v.Content, 512)
+}
+
+//go:noinline
+func decodeMessageContent(r *lenient.Reader, v **MessageContent) {
+	if e := new(MessageContent); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendMessageContent(b []byte, name string, v *MessageContent) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkMessageContent(c *schema.Check, name string, v *MessageContent) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // MessageInfo is a part of NotifyDisplayMessagesRequest, SetDisplayMessageRequest.
@@ -2620,30 +2255,26 @@ func (v *MessageInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e := new(Component); e.decode(r) {
-				v.Display = e
-			}
+			decodeComponent(r, &v.Display)
 		case 2:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 3:
-			v.Priority = MessagePriority(r.Word(messagePriorityWords))
+			r.WordTo((*string)(&v.Priority), messagePriorityWords)
 		case 4:
-			v.State = MessageState(r.Word(messageStateWords))
+			r.WordTo((*string)(&v.State), messageStateWords)
 		case 5:
-			v.StartDateTime = r.Time()
+			r.TimeTo(&v.StartDateTime)
 		case 6:
-			v.EndDateTime = r.Time()
+			r.TimeTo(&v.EndDateTime)
 		case 7:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 8:
 			v.Message = MessageContent{}
 			v.Message.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2653,50 +2284,21 @@ func (v *MessageInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MessageInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.Display != nil {
-		b = append(b, `,"display":`...)
-		b = v.Display.AppendJSON(b)
-	}
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"priority":`...)
-	b = lenient.AppendString(b, string(v.Priority))
-	if v.State != "" {
-		b = append(b, `,"state":`...)
-		b = lenient.AppendString(b, string(v.State))
-	}
-	if !v.StartDateTime.IsZero() {
-		b = append(b, `,"startDateTime":`...)
-		b = v.StartDateTime.AppendJSON(b)
-	}
-	if !v.EndDateTime.IsZero() {
-		b = append(b, `,"endDateTime":`...)
-		b = v.EndDateTime.AppendJSON(b)
-	}
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
-	b = append(b, `,"message":`...)
-	b = v.Message.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = appendComponent(b, `,"display":`, v.Display)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendText(b, `,"priority":`, string(v.Priority))
+	b = lenient.AppendOptionalText(b, `,"state":`, string(v.State))
+	b = lenient.AppendOptionalDate(b, `,"startDateTime":`, &v.StartDateTime)
+	b = lenient.AppendOptionalDate(b, `,"endDateTime":`, &v.EndDateTime)
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
+	b = v.Message.AppendJSON(lenient.AppendName(b, `,"message":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *MessageInfo) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.Display != nil {
-		c.Enter("display")
-		v.Display.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkComponent(c, "display", v.Display)
 	c.Word("priority", string(v.Priority), messagePriorityWords)
 	if v.State != "" {
 		c.Word("state", string(v.State), messageStateWords)
@@ -2731,9 +2333,7 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.SampledValue = v.SampledValue[:0]
 			for a := r.Array(); a.Next(); {
@@ -2744,13 +2344,11 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 					v.SampledValue = v.SampledValue[:len(v.SampledValue)-1]
 				}
 			}
-			if len(v.SampledValue) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SampledValue))
 		case 2:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2760,28 +2358,19 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MeterValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"sampledValue":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendName(b, `,"sampledValue":`)
 	fromSampledValue := len(b)
 	for i := range v.SampledValue {
-		b = append(b, ',')
-		b = v.SampledValue[i].AppendJSON(b)
+		b = v.SampledValue[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSampledValue)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *MeterValue) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Items("sampledValue", len(v.SampledValue), 1, -1)
 	for i := range v.SampledValue {
 		c.EnterItem("sampledValue", i)
@@ -2807,15 +2396,13 @@ func (v *Modem) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ICCID = r.Text()
+			r.TextTo(&v.ICCID)
 		case 2:
-			v.IMSI = r.Text()
+			r.TextTo(&v.IMSI)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2825,29 +2412,41 @@ func (v *Modem) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Modem) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.ICCID != "" {
-		b = append(b, `,"iccid":`...)
-		b = lenient.AppendString(b, v.ICCID)
-	}
-	if v.IMSI != "" {
-		b = append(b, `,"imsi":`...)
-		b = lenient.AppendString(b, v.IMSI)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"iccid":`, v.ICCID)
+	b = lenient.AppendOptionalText(b, `,"imsi":`, v.IMSI)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Modem) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("iccid", v.ICCID, 20)
 	c.Length("imsi", v.IMSI, 20)
+}
+
+//go:noinline
+func decodeModem(r *lenient.Reader, v **Modem) {
+	if e := new(Modem); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendModem(b []byte, name string, v *Modem) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkModem(c *schema.Check, name string, v *Modem) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // MonitoringData is a part of NotifyMonitoringReportRequest.
@@ -2869,9 +2468,7 @@ func (v *MonitoringData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -2888,11 +2485,9 @@ func (v *MonitoringData) decode(r *lenient.Reader) bool {
 					v.VariableMonitoring = v.VariableMonitoring[:len(v.VariableMonitoring)-1]
 				}
 			}
-			if len(v.VariableMonitoring) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.VariableMonitoring))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2902,30 +2497,20 @@ func (v *MonitoringData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MonitoringData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	b = append(b, `,"variableMonitoring":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = lenient.AppendName(b, `,"variableMonitoring":`)
 	fromVariableMonitoring := len(b)
 	for i := range v.VariableMonitoring {
-		b = append(b, ',')
-		b = v.VariableMonitoring[i].AppendJSON(b)
+		b = v.VariableMonitoring[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromVariableMonitoring)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *MonitoringData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("component")
 	v.Component.check(c)
 	c.Leave()
@@ -2962,31 +2547,25 @@ func (v *NetworkConnectionProfile) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e := new(APN); e.decode(r) {
-				v.APN = e
-			}
+			decodeAPN(r, &v.APN)
 		case 2:
-			v.OCPPVersion = OCPPVersion(r.Word(ocppVersionWords))
+			r.WordTo((*string)(&v.OCPPVersion), ocppVersionWords)
 		case 3:
-			v.OCPPTransport = OCPPTransport(r.Word(ocppTransportWords))
+			r.WordTo((*string)(&v.OCPPTransport), ocppTransportWords)
 		case 4:
-			v.OCPPCsmsURL = r.Text()
+			r.TextTo(&v.OCPPCsmsURL)
 		case 5:
-			v.MessageTimeout, _ = r.Int()
+			r.IntTo(&v.MessageTimeout)
 		case 6:
-			v.SecurityProfile, _ = r.Int()
+			r.IntTo(&v.SecurityProfile)
 		case 7:
-			v.OCPPInterface = OCPPInterface(r.Word(ocppInterfaceWords))
+			r.WordTo((*string)(&v.OCPPInterface), ocppInterfaceWords)
 		case 8:
-			if e := new(VPN); e.decode(r) {
-				v.VPN = e
-			}
+			decodeVPN(r, &v.VPN)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2996,53 +2575,26 @@ func (v *NetworkConnectionProfile) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NetworkConnectionProfile) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.APN != nil {
-		b = append(b, `,"apn":`...)
-		b = v.APN.AppendJSON(b)
-	}
-	b = append(b, `,"ocppVersion":`...)
-	b = lenient.AppendString(b, string(v.OCPPVersion))
-	b = append(b, `,"ocppTransport":`...)
-	b = lenient.AppendString(b, string(v.OCPPTransport))
-	b = append(b, `,"ocppCsmsUrl":`...)
-	b = lenient.AppendString(b, v.OCPPCsmsURL)
-	b = append(b, `,"messageTimeout":`...)
-	b = strconv.AppendInt(b, v.MessageTimeout, 10)
-	b = append(b, `,"securityProfile":`...)
-	b = strconv.AppendInt(b, v.SecurityProfile, 10)
-	b = append(b, `,"ocppInterface":`...)
-	b = lenient.AppendString(b, string(v.OCPPInterface))
-	if v.VPN != nil {
-		b = append(b, `,"vpn":`...)
-		b = v.VPN.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = appendAPN(b, `,"apn":`, v.APN)
+	b = lenient.AppendText(b, `,"ocppVersion":`, string(v.OCPPVersion))
+	b = lenient.AppendText(b, `,"ocppTransport":`, string(v.OCPPTransport))
+	b = lenient.AppendText(b, `,"ocppCsmsUrl":`, v.OCPPCsmsURL)
+	b = lenient.AppendInt(b, `,"messageTimeout":`, v.MessageTimeout)
+	b = lenient.AppendInt(b, `,"securityProfile":`, v.SecurityProfile)
+	b = lenient.AppendText(b, `,"ocppInterface":`, string(v.OCPPInterface))
+	b = appendVPN(b, `,"vpn":`, v.VPN)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NetworkConnectionProfile) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.APN != nil {
-		c.Enter("apn")
-		v.APN.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkAPN(c, "apn", v.APN)
 	c.Word("ocppVersion", string(v.OCPPVersion), ocppVersionWords)
 	c.Word("ocppTransport", string(v.OCPPTransport), ocppTransportWords)
 	c.Length("ocppCsmsUrl", v.OCPPCsmsURL, 512)
 	c.Word("ocppInterface", string(v.OCPPInterface), ocppInterfaceWords)
-	if v.VPN != nil {
-		c.Enter("vpn")
-		v.VPN.check(c)
-		c.Leave()
-	}
+	checkVPN(c, "vpn", v.VPN)
 }
 
 // OCSPRequestData is a part of AuthorizeRequest, GetCertificateStatusRequest.
@@ -3064,21 +2616,19 @@ func (v *OCSPRequestData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.HashAlgorithm = HashAlgorithm(r.Word(hashAlgorithmWords))
+			r.WordTo((*string)(&v.HashAlgorithm), hashAlgorithmWords)
 		case 2:
-			v.IssuerNameHash = r.Text()
+			r.TextTo(&v.IssuerNameHash)
 		case 3:
-			v.IssuerKeyHash = r.Text()
+			r.TextTo(&v.IssuerKeyHash)
 		case 4:
-			v.SerialNumber = r.Text()
+			r.TextTo(&v.SerialNumber)
 		case 5:
-			v.ResponderURL = r.Text()
+			r.TextTo(&v.ResponderURL)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3088,29 +2638,17 @@ func (v *OCSPRequestData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *OCSPRequestData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"hashAlgorithm":`...)
-	b = lenient.AppendString(b, string(v.HashAlgorithm))
-	b = append(b, `,"issuerNameHash":`...)
-	b = lenient.AppendString(b, v.IssuerNameHash)
-	b = append(b, `,"issuerKeyHash":`...)
-	b = lenient.AppendString(b, v.IssuerKeyHash)
-	b = append(b, `,"serialNumber":`...)
-	b = lenient.AppendString(b, v.SerialNumber)
-	b = append(b, `,"responderURL":`...)
-	b = lenient.AppendString(b, v.ResponderURL)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"hashAlgorithm":`, string(v.HashAlgorithm))
+	b = lenient.AppendText(b, `,"issuerNameHash":`, v.IssuerNameHash)
+	b = lenient.AppendText(b, `,"issuerKeyHash":`, v.IssuerKeyHash)
+	b = lenient.AppendText(b, `,"serialNumber":`, v.SerialNumber)
+	b = lenient.AppendText(b, `,"responderURL":`, v.ResponderURL)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *OCSPRequestData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("hashAlgorithm", string(v.HashAlgorithm), hashAlgorithmWords)
 	c.Length("issuerNameHash", v.IssuerNameHash, 128)
 	c.Length("issuerKeyHash", v.IssuerKeyHash, 128)
@@ -3134,17 +2672,13 @@ func (v *RelativeTimeInterval) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Start, _ = r.Int()
+			r.IntTo(&v.Start)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.Duration = &e
-			}
+			r.OptionalInt(&v.Duration)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3154,25 +2688,14 @@ func (v *RelativeTimeInterval) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RelativeTimeInterval) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"start":`...)
-	b = strconv.AppendInt(b, v.Start, 10)
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = strconv.AppendInt(b, *v.Duration, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"start":`, v.Start)
+	b = lenient.AppendOptionalInt(b, `,"duration":`, v.Duration)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *RelativeTimeInterval) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ReportData is a part of NotifyReportRequest.
@@ -3195,9 +2718,7 @@ func (v *ReportData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -3214,15 +2735,11 @@ func (v *ReportData) decode(r *lenient.Reader) bool {
 					v.VariableAttribute = v.VariableAttribute[:len(v.VariableAttribute)-1]
 				}
 			}
-			if len(v.VariableAttribute) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.VariableAttribute))
 		case 4:
-			if e := new(VariableCharacteristics); e.decode(r) {
-				v.VariableCharacteristics = e
-			}
+			decodeVariableCharacteristics(r, &v.VariableCharacteristics)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3232,34 +2749,21 @@ func (v *ReportData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReportData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	b = append(b, `,"variableAttribute":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = lenient.AppendName(b, `,"variableAttribute":`)
 	fromVariableAttribute := len(b)
 	for i := range v.VariableAttribute {
-		b = append(b, ',')
-		b = v.VariableAttribute[i].AppendJSON(b)
+		b = v.VariableAttribute[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromVariableAttribute)
-	if v.VariableCharacteristics != nil {
-		b = append(b, `,"variableCharacteristics":`...)
-		b = v.VariableCharacteristics.AppendJSON(b)
-	}
+	b = appendVariableCharacteristics(b, `,"variableCharacteristics":`, v.VariableCharacteristics)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ReportData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("component")
 	v.Component.check(c)
 	c.Leave()
@@ -3272,11 +2776,7 @@ func (v *ReportData) check(c *schema.Check) {
 		v.VariableAttribute[i].check(c)
 		c.Leave()
 	}
-	if v.VariableCharacteristics != nil {
-		c.Enter("variableCharacteristics")
-		v.VariableCharacteristics.check(c)
-		c.Leave()
-	}
+	checkVariableCharacteristics(c, "variableCharacteristics", v.VariableCharacteristics)
 }
 
 // SalesTariff is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -3299,17 +2799,13 @@ func (v *SalesTariff) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 2:
-			v.SalesTariffDescription = r.Text()
+			r.TextTo(&v.SalesTariffDescription)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.NumEPriceLevels = &e
-			}
+			r.OptionalInt(&v.NumEPriceLevels)
 		case 4:
 			v.SalesTariffEntry = v.SalesTariffEntry[:0]
 			for a := r.Array(); a.Next(); {
@@ -3320,11 +2816,9 @@ func (v *SalesTariff) decode(r *lenient.Reader) bool {
 					v.SalesTariffEntry = v.SalesTariffEntry[:len(v.SalesTariffEntry)-1]
 				}
 			}
-			if len(v.SalesTariffEntry) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SalesTariffEntry))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3334,36 +2828,21 @@ func (v *SalesTariff) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SalesTariff) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.SalesTariffDescription != "" {
-		b = append(b, `,"salesTariffDescription":`...)
-		b = lenient.AppendString(b, v.SalesTariffDescription)
-	}
-	if v.NumEPriceLevels != nil {
-		b = append(b, `,"numEPriceLevels":`...)
-		b = strconv.AppendInt(b, *v.NumEPriceLevels, 10)
-	}
-	b = append(b, `,"salesTariffEntry":`...)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendOptionalText(b, `,"salesTariffDescription":`, v.SalesTariffDescription)
+	b = lenient.AppendOptionalInt(b, `,"numEPriceLevels":`, v.NumEPriceLevels)
+	b = lenient.AppendName(b, `,"salesTariffEntry":`)
 	fromSalesTariffEntry := len(b)
 	for i := range v.SalesTariffEntry {
-		b = append(b, ',')
-		b = v.SalesTariffEntry[i].AppendJSON(b)
+		b = v.SalesTariffEntry[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSalesTariffEntry)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SalesTariff) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("salesTariffDescription", v.SalesTariffDescription, 32)
 	c.Items("salesTariffEntry", len(v.SalesTariffEntry), 1, 1024)
 	for i := range v.SalesTariffEntry {
@@ -3371,6 +2850,31 @@ func (v *SalesTariff) check(c *schema.Check) {
 		v.SalesTariffEntry[i].check(c)
 		c.Leave()
 	}
+}
+
+//go:noinline
+func decodeSalesTariff(r *lenient.Reader, v **SalesTariff) {
+	if e := new(SalesTariff); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendSalesTariff(b []byte, name string, v *SalesTariff) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkSalesTariff(c *schema.Check, name string, v *SalesTariff) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // SalesTariffEntry is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -3392,16 +2896,12 @@ func (v *SalesTariffEntry) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
 			v.RelativeTimeInterval = RelativeTimeInterval{}
 			v.RelativeTimeInterval.decode(r)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.EPriceLevel = &e
-			}
+			r.OptionalInt(&v.EPriceLevel)
 		case 3:
 			v.ConsumptionCost = v.ConsumptionCost[:0]
 			for a := r.Array(); a.Next(); {
@@ -3412,11 +2912,9 @@ func (v *SalesTariffEntry) decode(r *lenient.Reader) bool {
 					v.ConsumptionCost = v.ConsumptionCost[:len(v.ConsumptionCost)-1]
 				}
 			}
-			if len(v.ConsumptionCost) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ConsumptionCost))
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3426,22 +2924,14 @@ func (v *SalesTariffEntry) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SalesTariffEntry) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"relativeTimeInterval":`...)
-	b = v.RelativeTimeInterval.AppendJSON(b)
-	if v.EPriceLevel != nil {
-		b = append(b, `,"ePriceLevel":`...)
-		b = strconv.AppendInt(b, *v.EPriceLevel, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = v.RelativeTimeInterval.AppendJSON(lenient.AppendName(b, `,"relativeTimeInterval":`))
+	b = lenient.AppendOptionalInt(b, `,"ePriceLevel":`, v.EPriceLevel)
 	if len(v.ConsumptionCost) > 0 {
-		b = append(b, `,"consumptionCost":`...)
+		b = lenient.AppendName(b, `,"consumptionCost":`)
 		fromConsumptionCost := len(b)
 		for i := range v.ConsumptionCost {
-			b = append(b, ',')
-			b = v.ConsumptionCost[i].AppendJSON(b)
+			b = v.ConsumptionCost[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromConsumptionCost)
 	}
@@ -3449,11 +2939,7 @@ func (v *SalesTariffEntry) AppendJSON(b []byte) []byte {
 }
 
 func (v *SalesTariffEntry) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Enter("relativeTimeInterval")
 	v.RelativeTimeInterval.check(c)
 	c.Leave()
@@ -3491,29 +2977,23 @@ func (v *SampledValue) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Value, _ = r.Number()
+			r.NumberTo(&v.Value)
 		case 2:
-			v.Context = ReadingContext(r.Word(readingContextWords))
+			r.WordTo((*string)(&v.Context), readingContextWords)
 		case 3:
-			v.Measurand = Measurand(r.Word(measurandWords))
+			r.WordTo((*string)(&v.Measurand), measurandWords)
 		case 4:
-			v.Phase = Phase(r.Word(phaseWords))
+			r.WordTo((*string)(&v.Phase), phaseWords)
 		case 5:
-			v.Location = Location(r.Word(locationWords))
+			r.WordTo((*string)(&v.Location), locationWords)
 		case 6:
-			if e := new(SignedMeterValue); e.decode(r) {
-				v.SignedMeterValue = e
-			}
+			decodeSignedMeterValue(r, &v.SignedMeterValue)
 		case 7:
-			if e := new(UnitOfMeasure); e.decode(r) {
-				v.UnitOfMeasure = e
-			}
+			decodeUnitOfMeasure(r, &v.UnitOfMeasure)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3523,45 +3003,19 @@ func (v *SampledValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SampledValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"value":`...)
-	b = lenient.AppendNumber(b, v.Value)
-	if v.Context != "" {
-		b = append(b, `,"context":`...)
-		b = lenient.AppendString(b, string(v.Context))
-	}
-	if v.Measurand != "" {
-		b = append(b, `,"measurand":`...)
-		b = lenient.AppendString(b, string(v.Measurand))
-	}
-	if v.Phase != "" {
-		b = append(b, `,"phase":`...)
-		b = lenient.AppendString(b, string(v.Phase))
-	}
-	if v.Location != "" {
-		b = append(b, `,"location":`...)
-		b = lenient.AppendString(b, string(v.Location))
-	}
-	if v.SignedMeterValue != nil {
-		b = append(b, `,"signedMeterValue":`...)
-		b = v.SignedMeterValue.AppendJSON(b)
-	}
-	if v.UnitOfMeasure != nil {
-		b = append(b, `,"unitOfMeasure":`...)
-		b = v.UnitOfMeasure.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendFloat(b, `,"value":`, v.Value)
+	b = lenient.AppendOptionalText(b, `,"context":`, string(v.Context))
+	b = lenient.AppendOptionalText(b, `,"measurand":`, string(v.Measurand))
+	b = lenient.AppendOptionalText(b, `,"phase":`, string(v.Phase))
+	b = lenient.AppendOptionalText(b, `,"location":`, string(v.Location))
+	b = appendSignedMeterValue(b, `,"signedMeterValue":`, v.SignedMeterValue)
+	b = appendUnitOfMeasure(b, `,"unitOfMeasure":`, v.UnitOfMeasure)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SampledValue) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Finite("value", v.Value)
 	if v.Context != "" {
 		c.Word("context", string(v.Context), readingContextWords)
@@ -3575,16 +3029,8 @@ func (v *SampledValue) check(c *schema.Check) {
 	if v.Location != "" {
 		c.Word("location", string(v.Location), locationWords)
 	}
-	if v.SignedMeterValue != nil {
-		c.Enter("signedMeterValue")
-		v.SignedMeterValue.check(c)
-		c.Leave()
-	}
-	if v.UnitOfMeasure != nil {
-		c.Enter("unitOfMeasure")
-		v.UnitOfMeasure.check(c)
-		c.Leave()
-	}
+	checkSignedMeterValue(c, "signedMeterValue", v.SignedMeterValue)
+	checkUnitOfMeasure(c, "unitOfMeasure", v.UnitOfMeasure)
 }
 
 // SetMonitoringData is a part of SetVariableMonitoringRequest.
@@ -3608,23 +3054,17 @@ func (v *SetMonitoringData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.ID = &e
-			}
+			r.OptionalInt(&v.ID)
 		case 2:
-			if e, ok := r.Bool(); ok {
-				v.Transaction = &e
-			}
+			r.OptionalBool(&v.Transaction)
 		case 3:
-			v.Value, _ = r.Number()
+			r.NumberTo(&v.Value)
 		case 4:
-			v.Type = Monitor(r.Word(monitorWords))
+			r.WordTo((*string)(&v.Type), monitorWords)
 		case 5:
-			v.Severity, _ = r.Int()
+			r.IntTo(&v.Severity)
 		case 6:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -3632,7 +3072,7 @@ func (v *SetMonitoringData) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3642,37 +3082,19 @@ func (v *SetMonitoringData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetMonitoringData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.ID != nil {
-		b = append(b, `,"id":`...)
-		b = strconv.AppendInt(b, *v.ID, 10)
-	}
-	if v.Transaction != nil {
-		b = append(b, `,"transaction":`...)
-		b = strconv.AppendBool(b, *v.Transaction)
-	}
-	b = append(b, `,"value":`...)
-	b = lenient.AppendNumber(b, v.Value)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	b = append(b, `,"severity":`...)
-	b = strconv.AppendInt(b, v.Severity, 10)
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalInt(b, `,"id":`, v.ID)
+	b = lenient.AppendOptionalBool(b, `,"transaction":`, v.Transaction)
+	b = lenient.AppendFloat(b, `,"value":`, v.Value)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendInt(b, `,"severity":`, v.Severity)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetMonitoringData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Finite("value", v.Value)
 	c.Word("type", string(v.Type), monitorWords)
 	c.Enter("component")
@@ -3704,21 +3126,15 @@ func (v *SetMonitoringResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.ID = &e
-			}
+			r.OptionalInt(&v.ID)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 3:
-			v.Status = SetMonitoringStatus(r.Word(setMonitoringStatusWords))
+			r.WordTo((*string)(&v.Status), setMonitoringStatusWords)
 		case 4:
-			v.Type = Monitor(r.Word(monitorWords))
+			r.WordTo((*string)(&v.Type), monitorWords)
 		case 5:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -3726,9 +3142,9 @@ func (v *SetMonitoringResult) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		case 7:
-			v.Severity, _ = r.Int()
+			r.IntTo(&v.Severity)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3738,42 +3154,20 @@ func (v *SetMonitoringResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetMonitoringResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.ID != nil {
-		b = append(b, `,"id":`...)
-		b = strconv.AppendInt(b, *v.ID, 10)
-	}
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	b = append(b, `,"severity":`...)
-	b = strconv.AppendInt(b, v.Severity, 10)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalInt(b, `,"id":`, v.ID)
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = lenient.AppendInt(b, `,"severity":`, v.Severity)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetMonitoringResult) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Word("status", string(v.Status), setMonitoringStatusWords)
 	c.Word("type", string(v.Type), monitorWords)
 	c.Enter("component")
@@ -3802,13 +3196,11 @@ func (v *SetVariableData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.AttributeType = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.AttributeType), attributeWords)
 		case 2:
-			v.AttributeValue = r.Text()
+			r.TextTo(&v.AttributeValue)
 		case 3:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -3816,7 +3208,7 @@ func (v *SetVariableData) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3826,29 +3218,16 @@ func (v *SetVariableData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariableData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.AttributeType != "" {
-		b = append(b, `,"attributeType":`...)
-		b = lenient.AppendString(b, string(v.AttributeType))
-	}
-	b = append(b, `,"attributeValue":`...)
-	b = lenient.AppendString(b, v.AttributeValue)
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"attributeType":`, string(v.AttributeType))
+	b = lenient.AppendText(b, `,"attributeValue":`, v.AttributeValue)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetVariableData) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.AttributeType != "" {
 		c.Word("attributeType", string(v.AttributeType), attributeWords)
 	}
@@ -3880,17 +3259,13 @@ func (v *SetVariableResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.AttributeType = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.AttributeType), attributeWords)
 		case 2:
-			v.AttributeStatus = SetVariableStatus(r.Word(setVariableStatusWords))
+			r.WordTo((*string)(&v.AttributeStatus), setVariableStatusWords)
 		case 3:
-			if e := new(StatusInfo); e.decode(r) {
-				v.AttributeStatusInfo = e
-			}
+			decodeStatusInfo(r, &v.AttributeStatusInfo)
 		case 4:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -3898,7 +3273,7 @@ func (v *SetVariableResult) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3908,42 +3283,22 @@ func (v *SetVariableResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariableResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.AttributeType != "" {
-		b = append(b, `,"attributeType":`...)
-		b = lenient.AppendString(b, string(v.AttributeType))
-	}
-	b = append(b, `,"attributeStatus":`...)
-	b = lenient.AppendString(b, string(v.AttributeStatus))
-	if v.AttributeStatusInfo != nil {
-		b = append(b, `,"attributeStatusInfo":`...)
-		b = v.AttributeStatusInfo.AppendJSON(b)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"attributeType":`, string(v.AttributeType))
+	b = lenient.AppendText(b, `,"attributeStatus":`, string(v.AttributeStatus))
+	b = appendStatusInfo(b, `,"attributeStatusInfo":`, v.AttributeStatusInfo)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetVariableResult) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.AttributeType != "" {
 		c.Word("attributeType", string(v.AttributeType), attributeWords)
 	}
 	c.Word("attributeStatus", string(v.AttributeStatus), setVariableStatusWords)
-	if v.AttributeStatusInfo != nil {
-		c.Enter("attributeStatusInfo")
-		v.AttributeStatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "attributeStatusInfo", v.AttributeStatusInfo)
 	c.Enter("component")
 	v.Component.check(c)
 	c.Leave()
@@ -3970,19 +3325,17 @@ func (v *SignedMeterValue) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.SignedMeterData = r.Text()
+			r.TextTo(&v.SignedMeterData)
 		case 2:
-			v.SigningMethod = r.Text()
+			r.TextTo(&v.SigningMethod)
 		case 3:
-			v.EncodingMethod = r.Text()
+			r.TextTo(&v.EncodingMethod)
 		case 4:
-			v.PublicKey = r.Text()
+			r.TextTo(&v.PublicKey)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3992,31 +3345,45 @@ func (v *SignedMeterValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignedMeterValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"signedMeterData":`...)
-	b = lenient.AppendString(b, v.SignedMeterData)
-	b = append(b, `,"signingMethod":`...)
-	b = lenient.AppendString(b, v.SigningMethod)
-	b = append(b, `,"encodingMethod":`...)
-	b = lenient.AppendString(b, v.EncodingMethod)
-	b = append(b, `,"publicKey":`...)
-	b = lenient.AppendString(b, v.PublicKey)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"signedMeterData":`, v.SignedMeterData)
+	b = lenient.AppendText(b, `,"signingMethod":`, v.SigningMethod)
+	b = lenient.AppendText(b, `,"encodingMethod":`, v.EncodingMethod)
+	b = lenient.AppendText(b, `,"publicKey":`, v.PublicKey)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SignedMeterValue) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("signedMeterData", v.SignedMeterData, 2500)
 	c.Length("signingMethod", v.SigningMethod, 50)
 	c.Length("encodingMethod", v.EncodingMethod, 50)
 	c.Length("publicKey", v.PublicKey, 2500)
+}
+
+//go:noinline
+func decodeSignedMeterValue(r *lenient.Reader, v **SignedMeterValue) {
+	if e := new(SignedMeterValue); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendSignedMeterValue(b []byte, name string, v *SignedMeterValue) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkSignedMeterValue(c *schema.Check, name string, v *SignedMeterValue) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // StatusInfo is a part of BootNotificationResponse and 41 other messages.
@@ -4035,15 +3402,13 @@ func (v *StatusInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ReasonCode = r.Text()
+			r.TextTo(&v.ReasonCode)
 		case 2:
-			v.AdditionalInfo = r.Text()
+			r.TextTo(&v.AdditionalInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4053,27 +3418,41 @@ func (v *StatusInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StatusInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"reasonCode":`...)
-	b = lenient.AppendString(b, v.ReasonCode)
-	if v.AdditionalInfo != "" {
-		b = append(b, `,"additionalInfo":`...)
-		b = lenient.AppendString(b, v.AdditionalInfo)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"reasonCode":`, v.ReasonCode)
+	b = lenient.AppendOptionalText(b, `,"additionalInfo":`, v.AdditionalInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *StatusInfo) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("reasonCode", v.ReasonCode, 20)
 	c.Length("additionalInfo", v.AdditionalInfo, 512)
+}
+
+//go:noinline
+func decodeStatusInfo(r *lenient.Reader, v **StatusInfo) {
+	if e := new(StatusInfo); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendStatusInfo(b []byte, name string, v *StatusInfo) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkStatusInfo(c *schema.Check, name string, v *StatusInfo) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // Transaction is a part of TransactionEventRequest.
@@ -4095,25 +3474,19 @@ func (v *Transaction) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 2:
-			v.ChargingState = ChargingState(r.Word(chargingStateWords))
+			r.WordTo((*string)(&v.ChargingState), chargingStateWords)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.TimeSpentCharging = &e
-			}
+			r.OptionalInt(&v.TimeSpentCharging)
 		case 4:
-			v.StoppedReason = Reason(r.Word(reasonWords))
+			r.WordTo((*string)(&v.StoppedReason), reasonWords)
 		case 5:
-			if e, ok := r.Int(); ok {
-				v.RemoteStartID = &e
-			}
+			r.OptionalInt(&v.RemoteStartID)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4123,37 +3496,17 @@ func (v *Transaction) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Transaction) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"transactionId":`...)
-	b = lenient.AppendString(b, v.TransactionID)
-	if v.ChargingState != "" {
-		b = append(b, `,"chargingState":`...)
-		b = lenient.AppendString(b, string(v.ChargingState))
-	}
-	if v.TimeSpentCharging != nil {
-		b = append(b, `,"timeSpentCharging":`...)
-		b = strconv.AppendInt(b, *v.TimeSpentCharging, 10)
-	}
-	if v.StoppedReason != "" {
-		b = append(b, `,"stoppedReason":`...)
-		b = lenient.AppendString(b, string(v.StoppedReason))
-	}
-	if v.RemoteStartID != nil {
-		b = append(b, `,"remoteStartId":`...)
-		b = strconv.AppendInt(b, *v.RemoteStartID, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendOptionalText(b, `,"chargingState":`, string(v.ChargingState))
+	b = lenient.AppendOptionalInt(b, `,"timeSpentCharging":`, v.TimeSpentCharging)
+	b = lenient.AppendOptionalText(b, `,"stoppedReason":`, string(v.StoppedReason))
+	b = lenient.AppendOptionalInt(b, `,"remoteStartId":`, v.RemoteStartID)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Transaction) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("transactionId", v.TransactionID, 36)
 	if v.ChargingState != "" {
 		c.Word("chargingState", string(v.ChargingState), chargingStateWords)
@@ -4179,17 +3532,13 @@ func (v *UnitOfMeasure) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Unit = r.Text()
+			r.TextTo(&v.Unit)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.Multiplier = &e
-			}
+			r.OptionalInt(&v.Multiplier)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4199,28 +3548,40 @@ func (v *UnitOfMeasure) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnitOfMeasure) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.Unit != "" {
-		b = append(b, `,"unit":`...)
-		b = lenient.AppendString(b, v.Unit)
-	}
-	if v.Multiplier != nil {
-		b = append(b, `,"multiplier":`...)
-		b = strconv.AppendInt(b, *v.Multiplier, 10)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"unit":`, v.Unit)
+	b = lenient.AppendOptionalInt(b, `,"multiplier":`, v.Multiplier)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UnitOfMeasure) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("unit", v.Unit, 20)
+}
+
+//go:noinline
+func decodeUnitOfMeasure(r *lenient.Reader, v **UnitOfMeasure) {
+	if e := new(UnitOfMeasure); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendUnitOfMeasure(b []byte, name string, v *UnitOfMeasure) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkUnitOfMeasure(c *schema.Check, name string, v *UnitOfMeasure) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // VPN is a part of SetNetworkProfileRequest.
@@ -4243,23 +3604,21 @@ func (v *VPN) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Server = r.Text()
+			r.TextTo(&v.Server)
 		case 2:
-			v.User = r.Text()
+			r.TextTo(&v.User)
 		case 3:
-			v.Group = r.Text()
+			r.TextTo(&v.Group)
 		case 4:
-			v.Password = r.Text()
+			r.TextTo(&v.Password)
 		case 5:
-			v.Key = r.Text()
+			r.TextTo(&v.Key)
 		case 6:
-			v.Type = VPNType(r.Word(vpnTypeWords))
+			r.WordTo((*string)(&v.Type), vpnTypeWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4269,39 +3628,49 @@ func (v *VPN) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VPN) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"server":`...)
-	b = lenient.AppendString(b, v.Server)
-	b = append(b, `,"user":`...)
-	b = lenient.AppendString(b, v.User)
-	if v.Group != "" {
-		b = append(b, `,"group":`...)
-		b = lenient.AppendString(b, v.Group)
-	}
-	b = append(b, `,"password":`...)
-	b = lenient.AppendString(b, v.Password)
-	b = append(b, `,"key":`...)
-	b = lenient.AppendString(b, v.Key)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"server":`, v.Server)
+	b = lenient.AppendText(b, `,"user":`, v.User)
+	b = lenient.AppendOptionalText(b, `,"group":`, v.Group)
+	b = lenient.AppendText(b, `,"password":`, v.Password)
+	b = lenient.AppendText(b, `,"key":`, v.Key)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *VPN) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("server", v.Server, 512)
 	c.Length("user", v.User, 20)
 	c.Length("group", v.Group, 20)
 	c.Length("password", v.Password, 20)
 	c.Length("key", v.Key, 255)
 	c.Word("type", string(v.Type), vpnTypeWords)
+}
+
+//go:noinline
+func decodeVPN(r *lenient.Reader, v **VPN) {
+	if e := new(VPN); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendVPN(b []byte, name string, v *VPN) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkVPN(c *schema.Check, name string, v *VPN) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // Variable is a part of GetMonitoringReportRequest and 10 other messages.
@@ -4320,15 +3689,13 @@ func (v *Variable) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Name = r.Text()
+			r.TextTo(&v.Name)
 		case 2:
-			v.Instance = r.Text()
+			r.TextTo(&v.Instance)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4338,27 +3705,41 @@ func (v *Variable) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Variable) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"name":`...)
-	b = lenient.AppendString(b, v.Name)
-	if v.Instance != "" {
-		b = append(b, `,"instance":`...)
-		b = lenient.AppendString(b, v.Instance)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"name":`, v.Name)
+	b = lenient.AppendOptionalText(b, `,"instance":`, v.Instance)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Variable) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("name", v.Name, 50)
 	c.Length("instance", v.Instance, 50)
+}
+
+//go:noinline
+func decodeVariable(r *lenient.Reader, v **Variable) {
+	if e := new(Variable); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendVariable(b []byte, name string, v *Variable) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkVariable(c *schema.Check, name string, v *Variable) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // VariableAttribute is a part of NotifyReportRequest.
@@ -4380,25 +3761,19 @@ func (v *VariableAttribute) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Type = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.Type), attributeWords)
 		case 2:
-			v.Value = r.Text()
+			r.TextTo(&v.Value)
 		case 3:
-			v.Mutability = Mutability(r.Word(mutabilityWords))
+			r.WordTo((*string)(&v.Mutability), mutabilityWords)
 		case 4:
-			if e, ok := r.Bool(); ok {
-				v.Persistent = &e
-			}
+			r.OptionalBool(&v.Persistent)
 		case 5:
-			if e, ok := r.Bool(); ok {
-				v.Constant = &e
-			}
+			r.OptionalBool(&v.Constant)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4408,39 +3783,17 @@ func (v *VariableAttribute) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VariableAttribute) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.Type != "" {
-		b = append(b, `,"type":`...)
-		b = lenient.AppendString(b, string(v.Type))
-	}
-	if v.Value != "" {
-		b = append(b, `,"value":`...)
-		b = lenient.AppendString(b, v.Value)
-	}
-	if v.Mutability != "" {
-		b = append(b, `,"mutability":`...)
-		b = lenient.AppendString(b, string(v.Mutability))
-	}
-	if v.Persistent != nil {
-		b = append(b, `,"persistent":`...)
-		b = strconv.AppendBool(b, *v.Persistent)
-	}
-	if v.Constant != nil {
-		b = append(b, `,"constant":`...)
-		b = strconv.AppendBool(b, *v.Constant)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendOptionalText(b, `,"value":`, v.Value)
+	b = lenient.AppendOptionalText(b, `,"mutability":`, string(v.Mutability))
+	b = lenient.AppendOptionalBool(b, `,"persistent":`, v.Persistent)
+	b = lenient.AppendOptionalBool(b, `,"constant":`, v.Constant)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *VariableAttribute) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.Type != "" {
 		c.Word("type", string(v.Type), attributeWords)
 	}
@@ -4470,27 +3823,21 @@ func (v *VariableCharacteristics) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Unit = r.Text()
+			r.TextTo(&v.Unit)
 		case 2:
-			v.DataType = Data(r.Word(dataWords))
+			r.WordTo((*string)(&v.DataType), dataWords)
 		case 3:
-			if e, ok := r.Number(); ok {
-				v.MinLimit = &e
-			}
+			r.OptionalNumber(&v.MinLimit)
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.MaxLimit = &e
-			}
+			r.OptionalNumber(&v.MaxLimit)
 		case 5:
-			v.ValuesList = r.Text()
+			r.TextTo(&v.ValuesList)
 		case 6:
-			v.SupportsMonitoring, _ = r.Bool()
+			r.BoolTo(&v.SupportsMonitoring)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4500,39 +3847,18 @@ func (v *VariableCharacteristics) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VariableCharacteristics) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.Unit != "" {
-		b = append(b, `,"unit":`...)
-		b = lenient.AppendString(b, v.Unit)
-	}
-	b = append(b, `,"dataType":`...)
-	b = lenient.AppendString(b, string(v.DataType))
-	if v.MinLimit != nil {
-		b = append(b, `,"minLimit":`...)
-		b = lenient.AppendNumber(b, *v.MinLimit)
-	}
-	if v.MaxLimit != nil {
-		b = append(b, `,"maxLimit":`...)
-		b = lenient.AppendNumber(b, *v.MaxLimit)
-	}
-	if v.ValuesList != "" {
-		b = append(b, `,"valuesList":`...)
-		b = lenient.AppendString(b, v.ValuesList)
-	}
-	b = append(b, `,"supportsMonitoring":`...)
-	b = strconv.AppendBool(b, v.SupportsMonitoring)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalText(b, `,"unit":`, v.Unit)
+	b = lenient.AppendText(b, `,"dataType":`, string(v.DataType))
+	b = lenient.AppendOptionalFloat(b, `,"minLimit":`, v.MinLimit)
+	b = lenient.AppendOptionalFloat(b, `,"maxLimit":`, v.MaxLimit)
+	b = lenient.AppendOptionalText(b, `,"valuesList":`, v.ValuesList)
+	b = lenient.AppendBool(b, `,"supportsMonitoring":`, v.SupportsMonitoring)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *VariableCharacteristics) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("unit", v.Unit, 16)
 	c.Word("dataType", string(v.DataType), dataWords)
 	if v.MinLimit != nil {
@@ -4542,6 +3868,31 @@ func (v *VariableCharacteristics) check(c *schema.Check) {
 		c.Finite("maxLimit", *v.MaxLimit)
 	}
 	c.Length("valuesList", v.ValuesList, 1000)
+}
+
+//go:noinline
+func decodeVariableCharacteristics(r *lenient.Reader, v **VariableCharacteristics) {
+	if e := new(VariableCharacteristics); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendVariableCharacteristics(b []byte, name string, v *VariableCharacteristics) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkVariableCharacteristics(c *schema.Check, name string, v *VariableCharacteristics) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // VariableMonitoring is a part of NotifyMonitoringReportRequest.
@@ -4563,21 +3914,19 @@ func (v *VariableMonitoring) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 2:
-			v.Transaction, _ = r.Bool()
+			r.BoolTo(&v.Transaction)
 		case 3:
-			v.Value, _ = r.Number()
+			r.NumberTo(&v.Value)
 		case 4:
-			v.Type = Monitor(r.Word(monitorWords))
+			r.WordTo((*string)(&v.Type), monitorWords)
 		case 5:
-			v.Severity, _ = r.Int()
+			r.IntTo(&v.Severity)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4587,29 +3936,17 @@ func (v *VariableMonitoring) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VariableMonitoring) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"transaction":`...)
-	b = strconv.AppendBool(b, v.Transaction)
-	b = append(b, `,"value":`...)
-	b = lenient.AppendNumber(b, v.Value)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	b = append(b, `,"severity":`...)
-	b = strconv.AppendInt(b, v.Severity, 10)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendBool(b, `,"transaction":`, v.Transaction)
+	b = lenient.AppendFloat(b, `,"value":`, v.Value)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendInt(b, `,"severity":`, v.Severity)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *VariableMonitoring) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Finite("value", v.Value)
 	c.Word("type", string(v.Type), monitorWords)
 }

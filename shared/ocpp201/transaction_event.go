@@ -4,7 +4,6 @@ package ocpp201
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -38,11 +37,9 @@ func (v *TransactionEventRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.EventType = TransactionEvent(r.Word(transactionEventWords))
+			r.WordTo((*string)(&v.EventType), transactionEventWords)
 		case 2:
 			v.MeterValue = v.MeterValue[:0]
 			for a := r.Array(); a.Next(); {
@@ -53,44 +50,30 @@ func (v *TransactionEventRequest) decode(r *lenient.Reader) bool {
 					v.MeterValue = v.MeterValue[:len(v.MeterValue)-1]
 				}
 			}
-			if len(v.MeterValue) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.MeterValue))
 		case 3:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 4:
-			v.TriggerReason = TriggerReason(r.Word(triggerReasonWords))
+			r.WordTo((*string)(&v.TriggerReason), triggerReasonWords)
 		case 5:
-			v.SeqNo, _ = r.Int()
+			r.IntTo(&v.SeqNo)
 		case 6:
-			if e, ok := r.Bool(); ok {
-				v.Offline = &e
-			}
+			r.OptionalBool(&v.Offline)
 		case 7:
-			if e, ok := r.Int(); ok {
-				v.NumberOfPhasesUsed = &e
-			}
+			r.OptionalInt(&v.NumberOfPhasesUsed)
 		case 8:
-			if e, ok := r.Int(); ok {
-				v.CableMaxCurrent = &e
-			}
+			r.OptionalInt(&v.CableMaxCurrent)
 		case 9:
-			if e, ok := r.Int(); ok {
-				v.ReservationID = &e
-			}
+			r.OptionalInt(&v.ReservationID)
 		case 10:
 			v.TransactionInfo = Transaction{}
 			v.TransactionInfo.decode(r)
 		case 11:
-			if e := new(EVSE); e.decode(r) {
-				v.EVSE = e
-			}
+			decodeEVSE(r, &v.EVSE)
 		case 12:
-			if e := new(IDToken); e.decode(r) {
-				v.IDToken = e
-			}
+			decodeIDToken(r, &v.IDToken)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -100,62 +83,31 @@ func (v *TransactionEventRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TransactionEventRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"eventType":`...)
-	b = lenient.AppendString(b, string(v.EventType))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"eventType":`, string(v.EventType))
 	if len(v.MeterValue) > 0 {
-		b = append(b, `,"meterValue":`...)
+		b = lenient.AppendName(b, `,"meterValue":`)
 		fromMeterValue := len(b)
 		for i := range v.MeterValue {
-			b = append(b, ',')
-			b = v.MeterValue[i].AppendJSON(b)
+			b = v.MeterValue[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromMeterValue)
 	}
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	b = append(b, `,"triggerReason":`...)
-	b = lenient.AppendString(b, string(v.TriggerReason))
-	b = append(b, `,"seqNo":`...)
-	b = strconv.AppendInt(b, v.SeqNo, 10)
-	if v.Offline != nil {
-		b = append(b, `,"offline":`...)
-		b = strconv.AppendBool(b, *v.Offline)
-	}
-	if v.NumberOfPhasesUsed != nil {
-		b = append(b, `,"numberOfPhasesUsed":`...)
-		b = strconv.AppendInt(b, *v.NumberOfPhasesUsed, 10)
-	}
-	if v.CableMaxCurrent != nil {
-		b = append(b, `,"cableMaxCurrent":`...)
-		b = strconv.AppendInt(b, *v.CableMaxCurrent, 10)
-	}
-	if v.ReservationID != nil {
-		b = append(b, `,"reservationId":`...)
-		b = strconv.AppendInt(b, *v.ReservationID, 10)
-	}
-	b = append(b, `,"transactionInfo":`...)
-	b = v.TransactionInfo.AppendJSON(b)
-	if v.EVSE != nil {
-		b = append(b, `,"evse":`...)
-		b = v.EVSE.AppendJSON(b)
-	}
-	if v.IDToken != nil {
-		b = append(b, `,"idToken":`...)
-		b = v.IDToken.AppendJSON(b)
-	}
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendText(b, `,"triggerReason":`, string(v.TriggerReason))
+	b = lenient.AppendInt(b, `,"seqNo":`, v.SeqNo)
+	b = lenient.AppendOptionalBool(b, `,"offline":`, v.Offline)
+	b = lenient.AppendOptionalInt(b, `,"numberOfPhasesUsed":`, v.NumberOfPhasesUsed)
+	b = lenient.AppendOptionalInt(b, `,"cableMaxCurrent":`, v.CableMaxCurrent)
+	b = lenient.AppendOptionalInt(b, `,"reservationId":`, v.ReservationID)
+	b = v.TransactionInfo.AppendJSON(lenient.AppendName(b, `,"transactionInfo":`))
+	b = appendEVSE(b, `,"evse":`, v.EVSE)
+	b = appendIDToken(b, `,"idToken":`, v.IDToken)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TransactionEventRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("eventType", string(v.EventType), transactionEventWords)
 	if len(v.MeterValue) > 0 {
 		c.Items("meterValue", len(v.MeterValue), 1, -1)
@@ -170,16 +122,8 @@ func (v *TransactionEventRequest) check(c *schema.Check) {
 	c.Enter("transactionInfo")
 	v.TransactionInfo.check(c)
 	c.Leave()
-	if v.EVSE != nil {
-		c.Enter("evse")
-		v.EVSE.check(c)
-		c.Leave()
-	}
-	if v.IDToken != nil {
-		c.Enter("idToken")
-		v.IDToken.check(c)
-		c.Leave()
-	}
+	checkEVSE(c, "evse", v.EVSE)
+	checkIDToken(c, "idToken", v.IDToken)
 }
 
 // Action returns "TransactionEvent".
@@ -191,7 +135,8 @@ func (*TransactionEventRequest) NewResponse() Response { return new(TransactionE
 // Decode reads a payload, see the package comment.
 func (v *TransactionEventRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -221,27 +166,17 @@ func (v *TransactionEventResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.TotalCost = &e
-			}
+			r.OptionalNumber(&v.TotalCost)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.ChargingPriority = &e
-			}
+			r.OptionalInt(&v.ChargingPriority)
 		case 3:
-			if e := new(IDTokenInfo); e.decode(r) {
-				v.IDTokenInfo = e
-			}
+			decodeIDTokenInfo(r, &v.IDTokenInfo)
 		case 4:
-			if e := new(MessageContent); e.decode(r) {
-				v.UpdatedPersonalMessage = e
-			}
+			decodeMessageContent(r, &v.UpdatedPersonalMessage)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -251,48 +186,21 @@ func (v *TransactionEventResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TransactionEventResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.TotalCost != nil {
-		b = append(b, `,"totalCost":`...)
-		b = lenient.AppendNumber(b, *v.TotalCost)
-	}
-	if v.ChargingPriority != nil {
-		b = append(b, `,"chargingPriority":`...)
-		b = strconv.AppendInt(b, *v.ChargingPriority, 10)
-	}
-	if v.IDTokenInfo != nil {
-		b = append(b, `,"idTokenInfo":`...)
-		b = v.IDTokenInfo.AppendJSON(b)
-	}
-	if v.UpdatedPersonalMessage != nil {
-		b = append(b, `,"updatedPersonalMessage":`...)
-		b = v.UpdatedPersonalMessage.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendOptionalFloat(b, `,"totalCost":`, v.TotalCost)
+	b = lenient.AppendOptionalInt(b, `,"chargingPriority":`, v.ChargingPriority)
+	b = appendIDTokenInfo(b, `,"idTokenInfo":`, v.IDTokenInfo)
+	b = appendMessageContent(b, `,"updatedPersonalMessage":`, v.UpdatedPersonalMessage)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TransactionEventResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	if v.TotalCost != nil {
 		c.Finite("totalCost", *v.TotalCost)
 	}
-	if v.IDTokenInfo != nil {
-		c.Enter("idTokenInfo")
-		v.IDTokenInfo.check(c)
-		c.Leave()
-	}
-	if v.UpdatedPersonalMessage != nil {
-		c.Enter("updatedPersonalMessage")
-		v.UpdatedPersonalMessage.check(c)
-		c.Leave()
-	}
+	checkIDTokenInfo(c, "idTokenInfo", v.IDTokenInfo)
+	checkMessageContent(c, "updatedPersonalMessage", v.UpdatedPersonalMessage)
 }
 
 // Action returns "TransactionEvent".
@@ -303,7 +211,8 @@ func (*TransactionEventResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *TransactionEventResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = TransactionEventResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

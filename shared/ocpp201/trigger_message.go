@@ -25,17 +25,13 @@ func (v *TriggerMessageRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			if e := new(EVSE); e.decode(r) {
-				v.EVSE = e
-			}
+			decodeEVSE(r, &v.EVSE)
 		case 2:
-			v.RequestedMessage = MessageTrigger(r.Word(messageTriggerWords))
+			r.WordTo((*string)(&v.RequestedMessage), messageTriggerWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -45,30 +41,15 @@ func (v *TriggerMessageRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TriggerMessageRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	if v.EVSE != nil {
-		b = append(b, `,"evse":`...)
-		b = v.EVSE.AppendJSON(b)
-	}
-	b = append(b, `,"requestedMessage":`...)
-	b = lenient.AppendString(b, string(v.RequestedMessage))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = appendEVSE(b, `,"evse":`, v.EVSE)
+	b = lenient.AppendText(b, `,"requestedMessage":`, string(v.RequestedMessage))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TriggerMessageRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
-	if v.EVSE != nil {
-		c.Enter("evse")
-		v.EVSE.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
+	checkEVSE(c, "evse", v.EVSE)
 	c.Word("requestedMessage", string(v.RequestedMessage), messageTriggerWords)
 }
 
@@ -81,7 +62,8 @@ func (*TriggerMessageRequest) NewResponse() Response { return new(TriggerMessage
 // Decode reads a payload, see the package comment.
 func (v *TriggerMessageRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = TriggerMessageRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -109,17 +91,13 @@ func (v *TriggerMessageResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = TriggerMessageStatus(r.Word(triggerMessageStatusWords))
+			r.WordTo((*string)(&v.Status), triggerMessageStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -129,31 +107,16 @@ func (v *TriggerMessageResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TriggerMessageResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TriggerMessageResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), triggerMessageStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 }
 
 // Action returns "TriggerMessage".
@@ -164,7 +127,8 @@ func (*TriggerMessageResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *TriggerMessageResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = TriggerMessageResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

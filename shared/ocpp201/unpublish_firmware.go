@@ -24,13 +24,11 @@ func (v *UnpublishFirmwareRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Checksum = r.Text()
+			r.TextTo(&v.Checksum)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -40,21 +38,13 @@ func (v *UnpublishFirmwareRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnpublishFirmwareRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"checksum":`...)
-	b = lenient.AppendString(b, v.Checksum)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"checksum":`, v.Checksum)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UnpublishFirmwareRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Length("checksum", v.Checksum, 32)
 }
 
@@ -67,7 +57,8 @@ func (*UnpublishFirmwareRequest) NewResponse() Response { return new(UnpublishFi
 // Decode reads a payload, see the package comment.
 func (v *UnpublishFirmwareRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UnpublishFirmwareRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -94,13 +85,11 @@ func (v *UnpublishFirmwareResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		case 1:
-			v.Status = UnpublishFirmwareStatus(r.Word(unpublishFirmwareStatusWords))
+			r.WordTo((*string)(&v.Status), unpublishFirmwareStatusWords)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -110,21 +99,13 @@ func (v *UnpublishFirmwareResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnpublishFirmwareResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UnpublishFirmwareResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 	c.Word("status", string(v.Status), unpublishFirmwareStatusWords)
 }
 
@@ -136,7 +117,8 @@ func (*UnpublishFirmwareResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *UnpublishFirmwareResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UnpublishFirmwareResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

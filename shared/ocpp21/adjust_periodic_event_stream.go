@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,16 +25,14 @@ func (v *AdjustPeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
 			v.Params = PeriodicEventStreamParams{}
 			v.Params.decode(r)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -45,14 +42,9 @@ func (v *AdjustPeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AdjustPeriodicEventStreamRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"params":`...)
-	b = v.Params.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = v.Params.AppendJSON(lenient.AppendName(b, `,"params":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -61,11 +53,7 @@ func (v *AdjustPeriodicEventStreamRequest) check(c *schema.Check) {
 	c.Enter("params")
 	v.Params.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "AdjustPeriodicEventStream".
@@ -79,7 +67,8 @@ func (*AdjustPeriodicEventStreamRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *AdjustPeriodicEventStreamRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = AdjustPeriodicEventStreamRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -107,17 +96,13 @@ func (v *AdjustPeriodicEventStreamResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -127,31 +112,16 @@ func (v *AdjustPeriodicEventStreamResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AdjustPeriodicEventStreamResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *AdjustPeriodicEventStreamResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "AdjustPeriodicEventStream".
@@ -162,7 +132,8 @@ func (*AdjustPeriodicEventStreamResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *AdjustPeriodicEventStreamResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = AdjustPeriodicEventStreamResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

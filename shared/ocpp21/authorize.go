@@ -33,7 +33,7 @@ func (v *AuthorizeRequest) decode(r *lenient.Reader) bool {
 			v.IDToken = IDToken{}
 			v.IDToken.decode(r)
 		case 1:
-			v.Certificate = r.Text()
+			r.TextTo(&v.Certificate)
 		case 2:
 			v.Iso15118CertificateHashData = v.Iso15118CertificateHashData[:0]
 			for a := r.Array(); a.Next(); {
@@ -44,15 +44,11 @@ func (v *AuthorizeRequest) decode(r *lenient.Reader) bool {
 					v.Iso15118CertificateHashData = v.Iso15118CertificateHashData[:len(v.Iso15118CertificateHashData)-1]
 				}
 			}
-			if len(v.Iso15118CertificateHashData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Iso15118CertificateHashData))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -62,25 +58,17 @@ func (v *AuthorizeRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizeRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"idToken":`...)
-	b = v.IDToken.AppendJSON(b)
-	if v.Certificate != "" {
-		b = append(b, `,"certificate":`...)
-		b = lenient.AppendString(b, v.Certificate)
-	}
+	b = v.IDToken.AppendJSON(lenient.AppendName(b, `,"idToken":`))
+	b = lenient.AppendOptionalText(b, `,"certificate":`, v.Certificate)
 	if len(v.Iso15118CertificateHashData) > 0 {
-		b = append(b, `,"iso15118CertificateHashData":`...)
+		b = lenient.AppendName(b, `,"iso15118CertificateHashData":`)
 		fromIso15118CertificateHashData := len(b)
 		for i := range v.Iso15118CertificateHashData {
-			b = append(b, ',')
-			b = v.Iso15118CertificateHashData[i].AppendJSON(b)
+			b = v.Iso15118CertificateHashData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromIso15118CertificateHashData)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -97,11 +85,7 @@ func (v *AuthorizeRequest) check(c *schema.Check) {
 		v.Iso15118CertificateHashData[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "Authorize".
@@ -113,7 +97,8 @@ func (*AuthorizeRequest) NewResponse() Response { return new(AuthorizeResponse) 
 // Decode reads a payload, see the package comment.
 func (v *AuthorizeRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -146,25 +131,16 @@ func (v *AuthorizeResponse) decode(r *lenient.Reader) bool {
 			v.IDTokenInfo = IDTokenInfo{}
 			v.IDTokenInfo.decode(r)
 		case 1:
-			v.CertificateStatus = AuthorizeCertificateStatus(r.Word(authorizeCertificateStatusWords))
+			r.WordTo((*string)(&v.CertificateStatus), authorizeCertificateStatusWords)
 		case 2:
-			v.AllowedEnergyTransfer = nil
-			for a := r.Array(); a.Next(); {
-				v.AllowedEnergyTransfer = append(v.AllowedEnergyTransfer, EnergyTransferMode(r.Word(energyTransferModeWords)))
-			}
-			if len(v.AllowedEnergyTransfer) == 0 {
-				r.NoItems()
-			}
+			v.AllowedEnergyTransfer = lenient.Words[EnergyTransferMode](r, energyTransferModeWords)
+			r.Items(len(v.AllowedEnergyTransfer))
 		case 3:
-			if e := new(Tariff); e.decode(r) {
-				v.Tariff = e
-			}
+			decodeTariff(r, &v.Tariff)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -174,29 +150,11 @@ func (v *AuthorizeResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizeResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"idTokenInfo":`...)
-	b = v.IDTokenInfo.AppendJSON(b)
-	if v.CertificateStatus != "" {
-		b = append(b, `,"certificateStatus":`...)
-		b = lenient.AppendString(b, string(v.CertificateStatus))
-	}
-	if len(v.AllowedEnergyTransfer) > 0 {
-		b = append(b, `,"allowedEnergyTransfer":`...)
-		fromAllowedEnergyTransfer := len(b)
-		for i := range v.AllowedEnergyTransfer {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.AllowedEnergyTransfer[i]))
-		}
-		b = lenient.CloseArray(b, fromAllowedEnergyTransfer)
-	}
-	if v.Tariff != nil {
-		b = append(b, `,"tariff":`...)
-		b = v.Tariff.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.IDTokenInfo.AppendJSON(lenient.AppendName(b, `,"idTokenInfo":`))
+	b = lenient.AppendOptionalText(b, `,"certificateStatus":`, string(v.CertificateStatus))
+	b = lenient.AppendOptionalTexts(b, `,"allowedEnergyTransfer":`, v.AllowedEnergyTransfer)
+	b = appendTariff(b, `,"tariff":`, v.Tariff)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -215,16 +173,8 @@ func (v *AuthorizeResponse) check(c *schema.Check) {
 		c.Word("", string(v.AllowedEnergyTransfer[i]), energyTransferModeWords)
 		c.Leave()
 	}
-	if v.Tariff != nil {
-		c.Enter("tariff")
-		v.Tariff.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkTariff(c, "tariff", v.Tariff)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "Authorize".
@@ -235,7 +185,8 @@ func (*AuthorizeResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *AuthorizeResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = AuthorizeResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -39,22 +38,18 @@ func (v *BatterySwapRequest) decode(r *lenient.Reader) bool {
 					v.BatteryData = v.BatteryData[:len(v.BatteryData)-1]
 				}
 			}
-			if len(v.BatteryData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.BatteryData))
 		case 1:
-			v.EventType = BatterySwapEvent(r.Word(batterySwapEventWords))
+			r.WordTo((*string)(&v.EventType), batterySwapEventWords)
 		case 2:
 			v.IDToken = IDToken{}
 			v.IDToken.decode(r)
 		case 3:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -64,23 +59,16 @@ func (v *BatterySwapRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BatterySwapRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"batteryData":`...)
+	b = lenient.AppendName(b, `,"batteryData":`)
 	fromBatteryData := len(b)
 	for i := range v.BatteryData {
-		b = append(b, ',')
-		b = v.BatteryData[i].AppendJSON(b)
+		b = v.BatteryData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromBatteryData)
-	b = append(b, `,"eventType":`...)
-	b = lenient.AppendString(b, string(v.EventType))
-	b = append(b, `,"idToken":`...)
-	b = v.IDToken.AppendJSON(b)
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"eventType":`, string(v.EventType))
+	b = v.IDToken.AppendJSON(lenient.AppendName(b, `,"idToken":`))
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -95,11 +83,7 @@ func (v *BatterySwapRequest) check(c *schema.Check) {
 	c.Enter("idToken")
 	v.IDToken.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "BatterySwap".
@@ -111,7 +95,8 @@ func (*BatterySwapRequest) NewResponse() Response { return new(BatterySwapRespon
 // Decode reads a payload, see the package comment.
 func (v *BatterySwapRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -137,11 +122,9 @@ func (v *BatterySwapResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -151,19 +134,12 @@ func (v *BatterySwapResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BatterySwapResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *BatterySwapResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "BatterySwap".
@@ -174,7 +150,8 @@ func (*BatterySwapResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *BatterySwapResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = BatterySwapResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

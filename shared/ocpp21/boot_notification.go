@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -29,13 +28,11 @@ func (v *BootNotificationRequest) decode(r *lenient.Reader) bool {
 			v.ChargingStation = ChargingStation{}
 			v.ChargingStation.decode(r)
 		case 1:
-			v.Reason = BootReason(r.Word(bootReasonWords))
+			r.WordTo((*string)(&v.Reason), bootReasonWords)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -45,14 +42,9 @@ func (v *BootNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BootNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"chargingStation":`...)
-	b = v.ChargingStation.AppendJSON(b)
-	b = append(b, `,"reason":`...)
-	b = lenient.AppendString(b, string(v.Reason))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.ChargingStation.AppendJSON(lenient.AppendName(b, `,"chargingStation":`))
+	b = lenient.AppendText(b, `,"reason":`, string(v.Reason))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -61,11 +53,7 @@ func (v *BootNotificationRequest) check(c *schema.Check) {
 	v.ChargingStation.check(c)
 	c.Leave()
 	c.Word("reason", string(v.Reason), bootReasonWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "BootNotification".
@@ -77,7 +65,8 @@ func (*BootNotificationRequest) NewResponse() Response { return new(BootNotifica
 // Decode reads a payload, see the package comment.
 func (v *BootNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = BootNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -107,21 +96,17 @@ func (v *BootNotificationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CurrentTime = r.Time()
+			r.TimeTo(&v.CurrentTime)
 		case 1:
-			v.Interval, _ = r.Int()
+			r.IntTo(&v.Interval)
 		case 2:
-			v.Status = RegistrationStatus(r.Word(registrationStatusWords))
+			r.WordTo((*string)(&v.Status), registrationStatusWords)
 		case 3:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -131,36 +116,19 @@ func (v *BootNotificationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BootNotificationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"currentTime":`...)
-	b = v.CurrentTime.AppendJSON(b)
-	b = append(b, `,"interval":`...)
-	b = strconv.AppendInt(b, v.Interval, 10)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendDate(b, `,"currentTime":`, &v.CurrentTime)
+	b = lenient.AppendInt(b, `,"interval":`, v.Interval)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *BootNotificationResponse) check(c *schema.Check) {
 	c.Time("currentTime", v.CurrentTime)
 	c.Word("status", string(v.Status), registrationStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "BootNotification".
@@ -171,7 +139,8 @@ func (*BootNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *BootNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = BootNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *CancelReservationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ReservationID, _ = r.Int()
+			r.IntTo(&v.ReservationID)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,22 +38,14 @@ func (v *CancelReservationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CancelReservationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"reservationId":`...)
-	b = strconv.AppendInt(b, v.ReservationID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"reservationId":`, v.ReservationID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CancelReservationRequest) check(c *schema.Check) {
 	c.AtLeast("reservationId", float64(v.ReservationID), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "CancelReservation".
@@ -68,7 +57,8 @@ func (*CancelReservationRequest) NewResponse() Response { return new(CancelReser
 // Decode reads a payload, see the package comment.
 func (v *CancelReservationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CancelReservationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -96,17 +86,13 @@ func (v *CancelReservationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = CancelReservationStatus(r.Word(cancelReservationStatusWords))
+			r.WordTo((*string)(&v.Status), cancelReservationStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -116,31 +102,16 @@ func (v *CancelReservationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CancelReservationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CancelReservationResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), cancelReservationStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "CancelReservation".
@@ -151,7 +122,8 @@ func (*CancelReservationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *CancelReservationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CancelReservationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

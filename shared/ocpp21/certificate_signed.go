@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,19 +26,15 @@ func (v *CertificateSignedRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CertificateChain = r.Text()
+			r.TextTo(&v.CertificateChain)
 		case 1:
-			v.CertificateType = CertificateSigningUse(r.Word(certificateSigningUseWords))
+			r.WordTo((*string)(&v.CertificateType), certificateSigningUseWords)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.RequestID = &e
-			}
+			r.OptionalInt(&v.RequestID)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -49,20 +44,10 @@ func (v *CertificateSignedRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateSignedRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateChain":`...)
-	b = lenient.AppendString(b, v.CertificateChain)
-	if v.CertificateType != "" {
-		b = append(b, `,"certificateType":`...)
-		b = lenient.AppendString(b, string(v.CertificateType))
-	}
-	if v.RequestID != nil {
-		b = append(b, `,"requestId":`...)
-		b = strconv.AppendInt(b, *v.RequestID, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"certificateChain":`, v.CertificateChain)
+	b = lenient.AppendOptionalText(b, `,"certificateType":`, string(v.CertificateType))
+	b = lenient.AppendOptionalInt(b, `,"requestId":`, v.RequestID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -71,11 +56,7 @@ func (v *CertificateSignedRequest) check(c *schema.Check) {
 	if v.CertificateType != "" {
 		c.Word("certificateType", string(v.CertificateType), certificateSigningUseWords)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "CertificateSigned".
@@ -87,7 +68,8 @@ func (*CertificateSignedRequest) NewResponse() Response { return new(Certificate
 // Decode reads a payload, see the package comment.
 func (v *CertificateSignedRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CertificateSignedRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -115,17 +97,13 @@ func (v *CertificateSignedResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = CertificateSignedStatus(r.Word(certificateSignedStatusWords))
+			r.WordTo((*string)(&v.Status), certificateSignedStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -135,31 +113,16 @@ func (v *CertificateSignedResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateSignedResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CertificateSignedResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), certificateSignedStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "CertificateSigned".
@@ -170,7 +133,8 @@ func (*CertificateSignedResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *CertificateSignedResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = CertificateSignedResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

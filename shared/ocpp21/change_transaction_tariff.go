@@ -28,13 +28,11 @@ func (v *ChangeTransactionTariffRequest) decode(r *lenient.Reader) bool {
 			v.Tariff = Tariff{}
 			v.Tariff.decode(r)
 		case 1:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -44,14 +42,9 @@ func (v *ChangeTransactionTariffRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChangeTransactionTariffRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"tariff":`...)
-	b = v.Tariff.AppendJSON(b)
-	b = append(b, `,"transactionId":`...)
-	b = lenient.AppendString(b, v.TransactionID)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.Tariff.AppendJSON(lenient.AppendName(b, `,"tariff":`))
+	b = lenient.AppendText(b, `,"transactionId":`, v.TransactionID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -60,11 +53,7 @@ func (v *ChangeTransactionTariffRequest) check(c *schema.Check) {
 	v.Tariff.check(c)
 	c.Leave()
 	c.Length("transactionId", v.TransactionID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ChangeTransactionTariff".
@@ -78,7 +67,8 @@ func (*ChangeTransactionTariffRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *ChangeTransactionTariffRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ChangeTransactionTariffRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -106,17 +96,13 @@ func (v *ChangeTransactionTariffResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = TariffChangeStatus(r.Word(tariffChangeStatusWords))
+			r.WordTo((*string)(&v.Status), tariffChangeStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -126,31 +112,16 @@ func (v *ChangeTransactionTariffResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChangeTransactionTariffResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChangeTransactionTariffResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), tariffChangeStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ChangeTransactionTariff".
@@ -161,7 +132,8 @@ func (*ChangeTransactionTariffResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ChangeTransactionTariffResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ChangeTransactionTariffResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,17 +26,15 @@ func (v *ClearDERControlRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.IsDefault, _ = r.Bool()
+			r.BoolTo(&v.IsDefault)
 		case 1:
-			v.ControlType = DERControl(r.Word(derControlWords))
+			r.WordTo((*string)(&v.ControlType), derControlWords)
 		case 2:
-			v.ControlID = r.Text()
+			r.TextTo(&v.ControlID)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -47,20 +44,10 @@ func (v *ClearDERControlRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearDERControlRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"isDefault":`...)
-	b = strconv.AppendBool(b, v.IsDefault)
-	if v.ControlType != "" {
-		b = append(b, `,"controlType":`...)
-		b = lenient.AppendString(b, string(v.ControlType))
-	}
-	if v.ControlID != "" {
-		b = append(b, `,"controlId":`...)
-		b = lenient.AppendString(b, v.ControlID)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendBool(b, `,"isDefault":`, v.IsDefault)
+	b = lenient.AppendOptionalText(b, `,"controlType":`, string(v.ControlType))
+	b = lenient.AppendOptionalText(b, `,"controlId":`, v.ControlID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -69,11 +56,7 @@ func (v *ClearDERControlRequest) check(c *schema.Check) {
 		c.Word("controlType", string(v.ControlType), derControlWords)
 	}
 	c.Length("controlId", v.ControlID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearDERControl".
@@ -85,7 +68,8 @@ func (*ClearDERControlRequest) NewResponse() Response { return new(ClearDERContr
 // Decode reads a payload, see the package comment.
 func (v *ClearDERControlRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearDERControlRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -113,17 +97,13 @@ func (v *ClearDERControlResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = DERControlStatus(r.Word(derControlStatusWords))
+			r.WordTo((*string)(&v.Status), derControlStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -133,31 +113,16 @@ func (v *ClearDERControlResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearDERControlResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearDERControlResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), derControlStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearDERControl".
@@ -168,7 +133,8 @@ func (*ClearDERControlResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearDERControlResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearDERControlResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *ClearDisplayMessageRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,22 +38,14 @@ func (v *ClearDisplayMessageRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearDisplayMessageRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearDisplayMessageRequest) check(c *schema.Check) {
 	c.AtLeast("id", float64(v.ID), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearDisplayMessage".
@@ -68,7 +57,8 @@ func (*ClearDisplayMessageRequest) NewResponse() Response { return new(ClearDisp
 // Decode reads a payload, see the package comment.
 func (v *ClearDisplayMessageRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearDisplayMessageRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -96,17 +86,13 @@ func (v *ClearDisplayMessageResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ClearMessageStatus(r.Word(clearMessageStatusWords))
+			r.WordTo((*string)(&v.Status), clearMessageStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -116,31 +102,16 @@ func (v *ClearDisplayMessageResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearDisplayMessageResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearDisplayMessageResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), clearMessageStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearDisplayMessage".
@@ -151,7 +122,8 @@ func (*ClearDisplayMessageResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearDisplayMessageResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearDisplayMessageResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

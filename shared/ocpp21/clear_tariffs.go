@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,23 +25,14 @@ func (v *ClearTariffsRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TariffIDs = nil
-			for a := r.Array(); a.Next(); {
-				v.TariffIDs = append(v.TariffIDs, r.Text())
-			}
-			if len(v.TariffIDs) == 0 {
-				r.NoItems()
-			}
+			v.TariffIDs = r.Texts()
+			r.Items(len(v.TariffIDs))
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -52,23 +42,9 @@ func (v *ClearTariffsRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearTariffsRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if len(v.TariffIDs) > 0 {
-		b = append(b, `,"tariffIds":`...)
-		fromTariffIDs := len(b)
-		for i := range v.TariffIDs {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.TariffIDs[i])
-		}
-		b = lenient.CloseArray(b, fromTariffIDs)
-	}
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalTexts(b, `,"tariffIds":`, v.TariffIDs)
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -84,11 +60,7 @@ func (v *ClearTariffsRequest) check(c *schema.Check) {
 	if v.EVSEID != nil {
 		c.AtLeast("evseId", float64(*v.EVSEID), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearTariffs".
@@ -100,7 +72,8 @@ func (*ClearTariffsRequest) NewResponse() Response { return new(ClearTariffsResp
 // Decode reads a payload, see the package comment.
 func (v *ClearTariffsRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearTariffsRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -140,15 +113,11 @@ func (v *ClearTariffsResponse) decode(r *lenient.Reader) bool {
 					v.ClearTariffsResult = v.ClearTariffsResult[:len(v.ClearTariffsResult)-1]
 				}
 			}
-			if len(v.ClearTariffsResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ClearTariffsResult))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -158,17 +127,13 @@ func (v *ClearTariffsResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearTariffsResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"clearTariffsResult":`...)
+	b = lenient.AppendName(b, `,"clearTariffsResult":`)
 	fromClearTariffsResult := len(b)
 	for i := range v.ClearTariffsResult {
-		b = append(b, ',')
-		b = v.ClearTariffsResult[i].AppendJSON(b)
+		b = v.ClearTariffsResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromClearTariffsResult)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -179,11 +144,7 @@ func (v *ClearTariffsResponse) check(c *schema.Check) {
 		v.ClearTariffsResult[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearTariffs".
@@ -194,7 +155,8 @@ func (*ClearTariffsResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearTariffsResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,21 +24,12 @@ func (v *ClearVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID = nil
-			for a := r.Array(); a.Next(); {
-				if e, ok := r.Int(); ok {
-					v.ID = append(v.ID, e)
-				}
-			}
-			if len(v.ID) == 0 {
-				r.NoItems()
-			}
+			v.ID = r.Ints()
+			r.Items(len(v.ID))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -49,17 +39,8 @@ func (v *ClearVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearVariableMonitoringRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	fromID := len(b)
-	for i := range v.ID {
-		b = append(b, ',')
-		b = strconv.AppendInt(b, v.ID[i], 10)
-	}
-	b = lenient.CloseArray(b, fromID)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInts(b, `,"id":`, v.ID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -70,11 +51,7 @@ func (v *ClearVariableMonitoringRequest) check(c *schema.Check) {
 		c.AtLeast("", float64(v.ID[i]), 0)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearVariableMonitoring".
@@ -88,7 +65,8 @@ func (*ClearVariableMonitoringRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *ClearVariableMonitoringRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearVariableMonitoringRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -128,15 +106,11 @@ func (v *ClearVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 					v.ClearMonitoringResult = v.ClearMonitoringResult[:len(v.ClearMonitoringResult)-1]
 				}
 			}
-			if len(v.ClearMonitoringResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ClearMonitoringResult))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -146,17 +120,13 @@ func (v *ClearVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearVariableMonitoringResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"clearMonitoringResult":`...)
+	b = lenient.AppendName(b, `,"clearMonitoringResult":`)
 	fromClearMonitoringResult := len(b)
 	for i := range v.ClearMonitoringResult {
-		b = append(b, ',')
-		b = v.ClearMonitoringResult[i].AppendJSON(b)
+		b = v.ClearMonitoringResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromClearMonitoringResult)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -167,11 +137,7 @@ func (v *ClearVariableMonitoringResponse) check(c *schema.Check) {
 		v.ClearMonitoringResult[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearVariableMonitoring".
@@ -182,7 +148,8 @@ func (*ClearVariableMonitoringResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearVariableMonitoringResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

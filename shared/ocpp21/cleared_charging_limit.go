@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,17 +25,13 @@ func (v *ClearedChargingLimitRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ChargingLimitSource = r.Text()
+			r.TextTo(&v.ChargingLimitSource)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,16 +41,9 @@ func (v *ClearedChargingLimitRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearedChargingLimitRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"chargingLimitSource":`...)
-	b = lenient.AppendString(b, v.ChargingLimitSource)
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"chargingLimitSource":`, v.ChargingLimitSource)
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -64,11 +52,7 @@ func (v *ClearedChargingLimitRequest) check(c *schema.Check) {
 	if v.EVSEID != nil {
 		c.AtLeast("evseId", float64(*v.EVSEID), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearedChargingLimit".
@@ -80,7 +64,8 @@ func (*ClearedChargingLimitRequest) NewResponse() Response { return new(ClearedC
 // Decode reads a payload, see the package comment.
 func (v *ClearedChargingLimitRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearedChargingLimitRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -106,11 +91,9 @@ func (v *ClearedChargingLimitResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -120,19 +103,12 @@ func (v *ClearedChargingLimitResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearedChargingLimitResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearedChargingLimitResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClearedChargingLimit".
@@ -143,7 +119,8 @@ func (*ClearedChargingLimitResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClearedChargingLimitResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClearedChargingLimitResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

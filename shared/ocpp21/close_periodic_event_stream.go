@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *ClosePeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,22 +38,14 @@ func (v *ClosePeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClosePeriodicEventStreamRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClosePeriodicEventStreamRequest) check(c *schema.Check) {
 	c.AtLeast("id", float64(v.ID), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClosePeriodicEventStream".
@@ -70,7 +59,8 @@ func (*ClosePeriodicEventStreamRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *ClosePeriodicEventStreamRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClosePeriodicEventStreamRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -96,11 +86,9 @@ func (v *ClosePeriodicEventStreamResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -110,19 +98,12 @@ func (v *ClosePeriodicEventStreamResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClosePeriodicEventStreamResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClosePeriodicEventStreamResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ClosePeriodicEventStream".
@@ -133,7 +114,8 @@ func (*ClosePeriodicEventStreamResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ClosePeriodicEventStreamResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ClosePeriodicEventStreamResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

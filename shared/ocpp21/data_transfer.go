@@ -26,17 +26,15 @@ func (v *DataTransferRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.MessageID = r.Text()
+			r.TextTo(&v.MessageID)
 		case 1:
 			v.Data = r.Raw()
 		case 2:
-			v.VendorID = r.Text()
+			r.TextTo(&v.VendorID)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,31 +44,17 @@ func (v *DataTransferRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DataTransferRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.MessageID != "" {
-		b = append(b, `,"messageId":`...)
-		b = lenient.AppendString(b, v.MessageID)
-	}
-	if len(v.Data) > 0 {
-		b = append(b, `,"data":`...)
-		b = append(b, v.Data...)
-	}
-	b = append(b, `,"vendorId":`...)
-	b = lenient.AppendString(b, v.VendorID)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"messageId":`, v.MessageID)
+	b = lenient.AppendOptionalRaw(b, `,"data":`, v.Data)
+	b = lenient.AppendText(b, `,"vendorId":`, v.VendorID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *DataTransferRequest) check(c *schema.Check) {
 	c.Length("messageId", v.MessageID, 50)
 	c.Length("vendorId", v.VendorID, 255)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "DataTransfer".
@@ -82,7 +66,8 @@ func (*DataTransferRequest) NewResponse() Response { return new(DataTransferResp
 // Decode reads a payload, see the package comment.
 func (v *DataTransferRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = DataTransferRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -111,19 +96,15 @@ func (v *DataTransferResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = DataTransferStatus(r.Word(dataTransferStatusWords))
+			r.WordTo((*string)(&v.Status), dataTransferStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
 			v.Data = r.Raw()
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -133,35 +114,17 @@ func (v *DataTransferResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DataTransferResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if len(v.Data) > 0 {
-		b = append(b, `,"data":`...)
-		b = append(b, v.Data...)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendOptionalRaw(b, `,"data":`, v.Data)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *DataTransferResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), dataTransferStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "DataTransfer".
@@ -172,7 +135,8 @@ func (*DataTransferResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *DataTransferResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = DataTransferResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -29,29 +28,20 @@ func (v *Get15118EVCertificateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Iso15118SchemaVersion = r.Text()
+			r.TextTo(&v.Iso15118SchemaVersion)
 		case 1:
-			v.ActionValue = CertificateAction(r.Word(certificateActionWords))
+			r.WordTo((*string)(&v.ActionValue), certificateActionWords)
 		case 2:
-			v.ExiRequest = r.Text()
+			r.TextTo(&v.ExiRequest)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.MaximumContractCertificateChains = &e
-			}
+			r.OptionalInt(&v.MaximumContractCertificateChains)
 		case 4:
-			v.PrioritizedEMAIDs = nil
-			for a := r.Array(); a.Next(); {
-				v.PrioritizedEMAIDs = append(v.PrioritizedEMAIDs, r.Text())
-			}
-			if len(v.PrioritizedEMAIDs) == 0 {
-				r.NoItems()
-			}
+			v.PrioritizedEMAIDs = r.Texts()
+			r.Items(len(v.PrioritizedEMAIDs))
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -61,29 +51,12 @@ func (v *Get15118EVCertificateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Get15118EVCertificateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"iso15118SchemaVersion":`...)
-	b = lenient.AppendString(b, v.Iso15118SchemaVersion)
-	b = append(b, `,"action":`...)
-	b = lenient.AppendString(b, string(v.ActionValue))
-	b = append(b, `,"exiRequest":`...)
-	b = lenient.AppendString(b, v.ExiRequest)
-	if v.MaximumContractCertificateChains != nil {
-		b = append(b, `,"maximumContractCertificateChains":`...)
-		b = strconv.AppendInt(b, *v.MaximumContractCertificateChains, 10)
-	}
-	if len(v.PrioritizedEMAIDs) > 0 {
-		b = append(b, `,"prioritizedEMAIDs":`...)
-		fromPrioritizedEMAIDs := len(b)
-		for i := range v.PrioritizedEMAIDs {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.PrioritizedEMAIDs[i])
-		}
-		b = lenient.CloseArray(b, fromPrioritizedEMAIDs)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"iso15118SchemaVersion":`, v.Iso15118SchemaVersion)
+	b = lenient.AppendText(b, `,"action":`, string(v.ActionValue))
+	b = lenient.AppendText(b, `,"exiRequest":`, v.ExiRequest)
+	b = lenient.AppendOptionalInt(b, `,"maximumContractCertificateChains":`, v.MaximumContractCertificateChains)
+	b = lenient.AppendOptionalTexts(b, `,"prioritizedEMAIDs":`, v.PrioritizedEMAIDs)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -102,11 +75,7 @@ func (v *Get15118EVCertificateRequest) check(c *schema.Check) {
 		c.Length("", v.PrioritizedEMAIDs[i], 255)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "Get15118EVCertificate".
@@ -120,7 +89,8 @@ func (*Get15118EVCertificateRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *Get15118EVCertificateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = Get15118EVCertificateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -150,23 +120,17 @@ func (v *Get15118EVCertificateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = Iso15118EVCertificateStatus(r.Word(iso15118EVCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), iso15118EVCertificateStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			v.ExiResponse = r.Text()
+			r.TextTo(&v.ExiResponse)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.RemainingContracts = &e
-			}
+			r.OptionalInt(&v.RemainingContracts)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -176,41 +140,22 @@ func (v *Get15118EVCertificateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Get15118EVCertificateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	b = append(b, `,"exiResponse":`...)
-	b = lenient.AppendString(b, v.ExiResponse)
-	if v.RemainingContracts != nil {
-		b = append(b, `,"remainingContracts":`...)
-		b = strconv.AppendInt(b, *v.RemainingContracts, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendText(b, `,"exiResponse":`, v.ExiResponse)
+	b = lenient.AppendOptionalInt(b, `,"remainingContracts":`, v.RemainingContracts)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Get15118EVCertificateResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), iso15118EVCertificateStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Length("exiResponse", v.ExiResponse, 17000)
 	if v.RemainingContracts != nil {
 		c.AtLeast("remainingContracts", float64(*v.RemainingContracts), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "Get15118EVCertificate".
@@ -221,7 +166,8 @@ func (*Get15118EVCertificateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *Get15118EVCertificateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = Get15118EVCertificateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

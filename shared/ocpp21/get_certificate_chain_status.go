@@ -37,15 +37,11 @@ func (v *GetCertificateChainStatusRequest) decode(r *lenient.Reader) bool {
 					v.CertificateStatusRequests = v.CertificateStatusRequests[:len(v.CertificateStatusRequests)-1]
 				}
 			}
-			if len(v.CertificateStatusRequests) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.CertificateStatusRequests))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,17 +51,13 @@ func (v *GetCertificateChainStatusRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCertificateChainStatusRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateStatusRequests":`...)
+	b = lenient.AppendName(b, `,"certificateStatusRequests":`)
 	fromCertificateStatusRequests := len(b)
 	for i := range v.CertificateStatusRequests {
-		b = append(b, ',')
-		b = v.CertificateStatusRequests[i].AppendJSON(b)
+		b = v.CertificateStatusRequests[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromCertificateStatusRequests)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -76,11 +68,7 @@ func (v *GetCertificateChainStatusRequest) check(c *schema.Check) {
 		v.CertificateStatusRequests[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetCertificateChainStatus".
@@ -94,7 +82,8 @@ func (*GetCertificateChainStatusRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *GetCertificateChainStatusRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -134,15 +123,11 @@ func (v *GetCertificateChainStatusResponse) decode(r *lenient.Reader) bool {
 					v.CertificateStatus = v.CertificateStatus[:len(v.CertificateStatus)-1]
 				}
 			}
-			if len(v.CertificateStatus) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.CertificateStatus))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -152,17 +137,13 @@ func (v *GetCertificateChainStatusResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCertificateChainStatusResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateStatus":`...)
+	b = lenient.AppendName(b, `,"certificateStatus":`)
 	fromCertificateStatus := len(b)
 	for i := range v.CertificateStatus {
-		b = append(b, ',')
-		b = v.CertificateStatus[i].AppendJSON(b)
+		b = v.CertificateStatus[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromCertificateStatus)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -173,11 +154,7 @@ func (v *GetCertificateChainStatusResponse) check(c *schema.Check) {
 		v.CertificateStatus[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetCertificateChainStatus".
@@ -188,7 +165,8 @@ func (*GetCertificateChainStatusResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetCertificateChainStatusResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

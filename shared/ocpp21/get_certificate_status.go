@@ -27,11 +27,9 @@ func (v *GetCertificateStatusRequest) decode(r *lenient.Reader) bool {
 			v.OCSPRequestData = OCSPRequestData{}
 			v.OCSPRequestData.decode(r)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,12 +39,8 @@ func (v *GetCertificateStatusRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCertificateStatusRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"ocspRequestData":`...)
-	b = v.OCSPRequestData.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.OCSPRequestData.AppendJSON(lenient.AppendName(b, `,"ocspRequestData":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -54,11 +48,7 @@ func (v *GetCertificateStatusRequest) check(c *schema.Check) {
 	c.Enter("ocspRequestData")
 	v.OCSPRequestData.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetCertificateStatus".
@@ -70,7 +60,8 @@ func (*GetCertificateStatusRequest) NewResponse() Response { return new(GetCerti
 // Decode reads a payload, see the package comment.
 func (v *GetCertificateStatusRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetCertificateStatusRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -99,19 +90,15 @@ func (v *GetCertificateStatusResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GetCertificateStatus(r.Word(getCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), getCertificateStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			v.OCSPResult = r.Text()
+			r.TextTo(&v.OCSPResult)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -121,36 +108,18 @@ func (v *GetCertificateStatusResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetCertificateStatusResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.OCSPResult != "" {
-		b = append(b, `,"ocspResult":`...)
-		b = lenient.AppendString(b, v.OCSPResult)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendOptionalText(b, `,"ocspResult":`, v.OCSPResult)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetCertificateStatusResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), getCertificateStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Length("ocspResult", v.OCSPResult, 18000)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetCertificateStatus".
@@ -161,7 +130,8 @@ func (*GetCertificateStatusResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetCertificateStatusResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetCertificateStatusResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,20 +26,16 @@ func (v *GetChargingProfilesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 2:
 			v.ChargingProfile = ChargingProfileCriterion{}
 			v.ChargingProfile.decode(r)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -50,18 +45,10 @@ func (v *GetChargingProfilesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetChargingProfilesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	b = append(b, `,"chargingProfile":`...)
-	b = v.ChargingProfile.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = v.ChargingProfile.AppendJSON(lenient.AppendName(b, `,"chargingProfile":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -72,11 +59,7 @@ func (v *GetChargingProfilesRequest) check(c *schema.Check) {
 	c.Enter("chargingProfile")
 	v.ChargingProfile.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetChargingProfiles".
@@ -88,7 +71,8 @@ func (*GetChargingProfilesRequest) NewResponse() Response { return new(GetChargi
 // Decode reads a payload, see the package comment.
 func (v *GetChargingProfilesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetChargingProfilesRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -116,17 +100,13 @@ func (v *GetChargingProfilesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GetChargingProfileStatus(r.Word(getChargingProfileStatusWords))
+			r.WordTo((*string)(&v.Status), getChargingProfileStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -136,31 +116,16 @@ func (v *GetChargingProfilesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetChargingProfilesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetChargingProfilesResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), getChargingProfileStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetChargingProfiles".
@@ -171,7 +136,8 @@ func (*GetChargingProfilesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetChargingProfilesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetChargingProfilesResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,21 +27,17 @@ func (v *GetDERControlRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 1:
-			if e, ok := r.Bool(); ok {
-				v.IsDefault = &e
-			}
+			r.OptionalBool(&v.IsDefault)
 		case 2:
-			v.ControlType = DERControl(r.Word(derControlWords))
+			r.WordTo((*string)(&v.ControlType), derControlWords)
 		case 3:
-			v.ControlID = r.Text()
+			r.TextTo(&v.ControlID)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -52,24 +47,11 @@ func (v *GetDERControlRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetDERControlRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.IsDefault != nil {
-		b = append(b, `,"isDefault":`...)
-		b = strconv.AppendBool(b, *v.IsDefault)
-	}
-	if v.ControlType != "" {
-		b = append(b, `,"controlType":`...)
-		b = lenient.AppendString(b, string(v.ControlType))
-	}
-	if v.ControlID != "" {
-		b = append(b, `,"controlId":`...)
-		b = lenient.AppendString(b, v.ControlID)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalBool(b, `,"isDefault":`, v.IsDefault)
+	b = lenient.AppendOptionalText(b, `,"controlType":`, string(v.ControlType))
+	b = lenient.AppendOptionalText(b, `,"controlId":`, v.ControlID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -78,11 +60,7 @@ func (v *GetDERControlRequest) check(c *schema.Check) {
 		c.Word("controlType", string(v.ControlType), derControlWords)
 	}
 	c.Length("controlId", v.ControlID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetDERControl".
@@ -94,7 +72,8 @@ func (*GetDERControlRequest) NewResponse() Response { return new(GetDERControlRe
 // Decode reads a payload, see the package comment.
 func (v *GetDERControlRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetDERControlRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -122,17 +101,13 @@ func (v *GetDERControlResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = DERControlStatus(r.Word(derControlStatusWords))
+			r.WordTo((*string)(&v.Status), derControlStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -142,31 +117,16 @@ func (v *GetDERControlResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetDERControlResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetDERControlResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), derControlStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetDERControl".
@@ -177,7 +137,8 @@ func (*GetDERControlResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetDERControlResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetDERControlResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

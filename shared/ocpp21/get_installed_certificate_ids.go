@@ -24,19 +24,12 @@ func (v *GetInstalledCertificateIdsRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CertificateType = nil
-			for a := r.Array(); a.Next(); {
-				v.CertificateType = append(v.CertificateType, GetCertificateIDUse(r.Word(getCertificateIDUseWords)))
-			}
-			if len(v.CertificateType) == 0 {
-				r.NoItems()
-			}
+			v.CertificateType = lenient.Words[GetCertificateIDUse](r, getCertificateIDUseWords)
+			r.Items(len(v.CertificateType))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,19 +39,8 @@ func (v *GetInstalledCertificateIdsRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetInstalledCertificateIdsRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if len(v.CertificateType) > 0 {
-		b = append(b, `,"certificateType":`...)
-		fromCertificateType := len(b)
-		for i := range v.CertificateType {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.CertificateType[i]))
-		}
-		b = lenient.CloseArray(b, fromCertificateType)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalTexts(b, `,"certificateType":`, v.CertificateType)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -71,11 +53,7 @@ func (v *GetInstalledCertificateIdsRequest) check(c *schema.Check) {
 		c.Word("", string(v.CertificateType[i]), getCertificateIDUseWords)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetInstalledCertificateIds".
@@ -89,7 +67,8 @@ func (*GetInstalledCertificateIdsRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *GetInstalledCertificateIdsRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetInstalledCertificateIdsRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -122,11 +101,9 @@ func (v *GetInstalledCertificateIdsResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GetInstalledCertificateStatus(r.Word(getInstalledCertificateStatusWords))
+			r.WordTo((*string)(&v.Status), getInstalledCertificateStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
 			v.CertificateHashDataChain = v.CertificateHashDataChain[:0]
 			for a := r.Array(); a.Next(); {
@@ -137,15 +114,11 @@ func (v *GetInstalledCertificateIdsResponse) decode(r *lenient.Reader) bool {
 					v.CertificateHashDataChain = v.CertificateHashDataChain[:len(v.CertificateHashDataChain)-1]
 				}
 			}
-			if len(v.CertificateHashDataChain) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.CertificateHashDataChain))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -155,35 +128,23 @@ func (v *GetInstalledCertificateIdsResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetInstalledCertificateIdsResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	if len(v.CertificateHashDataChain) > 0 {
-		b = append(b, `,"certificateHashDataChain":`...)
+		b = lenient.AppendName(b, `,"certificateHashDataChain":`)
 		fromCertificateHashDataChain := len(b)
 		for i := range v.CertificateHashDataChain {
-			b = append(b, ',')
-			b = v.CertificateHashDataChain[i].AppendJSON(b)
+			b = v.CertificateHashDataChain[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromCertificateHashDataChain)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetInstalledCertificateIdsResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), getInstalledCertificateStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	if len(v.CertificateHashDataChain) > 0 {
 		c.Items("certificateHashDataChain", len(v.CertificateHashDataChain), 1, -1)
 	}
@@ -192,11 +153,7 @@ func (v *GetInstalledCertificateIdsResponse) check(c *schema.Check) {
 		v.CertificateHashDataChain[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetInstalledCertificateIds".
@@ -207,7 +164,8 @@ func (*GetInstalledCertificateIdsResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetInstalledCertificateIdsResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

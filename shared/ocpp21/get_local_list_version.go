@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -24,11 +23,9 @@ func (v *GetLocalListVersionRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -38,19 +35,12 @@ func (v *GetLocalListVersionRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetLocalListVersionRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetLocalListVersionRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetLocalListVersion".
@@ -62,7 +52,8 @@ func (*GetLocalListVersionRequest) NewResponse() Response { return new(GetLocalL
 // Decode reads a payload, see the package comment.
 func (v *GetLocalListVersionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetLocalListVersionRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -89,13 +80,11 @@ func (v *GetLocalListVersionResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.VersionNumber, _ = r.Int()
+			r.IntTo(&v.VersionNumber)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -105,21 +94,13 @@ func (v *GetLocalListVersionResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetLocalListVersionResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"versionNumber":`...)
-	b = strconv.AppendInt(b, v.VersionNumber, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"versionNumber":`, v.VersionNumber)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetLocalListVersionResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetLocalListVersion".
@@ -130,7 +111,8 @@ func (*GetLocalListVersionResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetLocalListVersionResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetLocalListVersionResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

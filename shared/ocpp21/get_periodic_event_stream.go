@@ -23,11 +23,9 @@ func (v *GetPeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -37,19 +35,12 @@ func (v *GetPeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetPeriodicEventStreamRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetPeriodicEventStreamRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetPeriodicEventStream".
@@ -63,7 +54,8 @@ func (*GetPeriodicEventStreamRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *GetPeriodicEventStreamRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetPeriodicEventStreamRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -103,15 +95,11 @@ func (v *GetPeriodicEventStreamResponse) decode(r *lenient.Reader) bool {
 					v.ConstantStreamData = v.ConstantStreamData[:len(v.ConstantStreamData)-1]
 				}
 			}
-			if len(v.ConstantStreamData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ConstantStreamData))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -122,18 +110,14 @@ func (v *GetPeriodicEventStreamResponse) decode(r *lenient.Reader) bool {
 func (v *GetPeriodicEventStreamResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.ConstantStreamData) > 0 {
-		b = append(b, `,"constantStreamData":`...)
+		b = lenient.AppendName(b, `,"constantStreamData":`)
 		fromConstantStreamData := len(b)
 		for i := range v.ConstantStreamData {
-			b = append(b, ',')
-			b = v.ConstantStreamData[i].AppendJSON(b)
+			b = v.ConstantStreamData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromConstantStreamData)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -146,11 +130,7 @@ func (v *GetPeriodicEventStreamResponse) check(c *schema.Check) {
 		v.ConstantStreamData[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetPeriodicEventStream".
@@ -161,7 +141,8 @@ func (*GetPeriodicEventStreamResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetPeriodicEventStreamResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -38,25 +37,16 @@ func (v *GetReportRequest) decode(r *lenient.Reader) bool {
 					v.ComponentVariable = v.ComponentVariable[:len(v.ComponentVariable)-1]
 				}
 			}
-			if len(v.ComponentVariable) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ComponentVariable))
 		case 1:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 2:
-			v.ComponentCriteria = nil
-			for a := r.Array(); a.Next(); {
-				v.ComponentCriteria = append(v.ComponentCriteria, ComponentCriterion(r.Word(componentCriterionWords)))
-			}
-			if len(v.ComponentCriteria) == 0 {
-				r.NoItems()
-			}
+			v.ComponentCriteria = lenient.Words[ComponentCriterion](r, componentCriterionWords)
+			r.Items(len(v.ComponentCriteria))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -67,29 +57,16 @@ func (v *GetReportRequest) decode(r *lenient.Reader) bool {
 func (v *GetReportRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.ComponentVariable) > 0 {
-		b = append(b, `,"componentVariable":`...)
+		b = lenient.AppendName(b, `,"componentVariable":`)
 		fromComponentVariable := len(b)
 		for i := range v.ComponentVariable {
-			b = append(b, ',')
-			b = v.ComponentVariable[i].AppendJSON(b)
+			b = v.ComponentVariable[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromComponentVariable)
 	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if len(v.ComponentCriteria) > 0 {
-		b = append(b, `,"componentCriteria":`...)
-		fromComponentCriteria := len(b)
-		for i := range v.ComponentCriteria {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.ComponentCriteria[i]))
-		}
-		b = lenient.CloseArray(b, fromComponentCriteria)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalTexts(b, `,"componentCriteria":`, v.ComponentCriteria)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -110,11 +87,7 @@ func (v *GetReportRequest) check(c *schema.Check) {
 		c.Word("", string(v.ComponentCriteria[i]), componentCriterionWords)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetReport".
@@ -126,7 +99,8 @@ func (*GetReportRequest) NewResponse() Response { return new(GetReportResponse) 
 // Decode reads a payload, see the package comment.
 func (v *GetReportRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -154,17 +128,13 @@ func (v *GetReportResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GenericDeviceModelStatus(r.Word(genericDeviceModelStatusWords))
+			r.WordTo((*string)(&v.Status), genericDeviceModelStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -174,31 +144,16 @@ func (v *GetReportResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetReportResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetReportResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), genericDeviceModelStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetReport".
@@ -209,7 +164,8 @@ func (*GetReportResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetReportResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetReportResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

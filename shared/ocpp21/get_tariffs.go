@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *GetTariffsRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,22 +38,14 @@ func (v *GetTariffsRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetTariffsRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetTariffsRequest) check(c *schema.Check) {
 	c.AtLeast("evseId", float64(v.EVSEID), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetTariffs".
@@ -68,7 +57,8 @@ func (*GetTariffsRequest) NewResponse() Response { return new(GetTariffsResponse
 // Decode reads a payload, see the package comment.
 func (v *GetTariffsRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = GetTariffsRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -101,11 +91,9 @@ func (v *GetTariffsResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = TariffGetStatus(r.Word(tariffGetStatusWords))
+			r.WordTo((*string)(&v.Status), tariffGetStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
 			v.TariffAssignments = v.TariffAssignments[:0]
 			for a := r.Array(); a.Next(); {
@@ -116,15 +104,11 @@ func (v *GetTariffsResponse) decode(r *lenient.Reader) bool {
 					v.TariffAssignments = v.TariffAssignments[:len(v.TariffAssignments)-1]
 				}
 			}
-			if len(v.TariffAssignments) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.TariffAssignments))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -134,35 +118,23 @@ func (v *GetTariffsResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetTariffsResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
 	if len(v.TariffAssignments) > 0 {
-		b = append(b, `,"tariffAssignments":`...)
+		b = lenient.AppendName(b, `,"tariffAssignments":`)
 		fromTariffAssignments := len(b)
 		for i := range v.TariffAssignments {
-			b = append(b, ',')
-			b = v.TariffAssignments[i].AppendJSON(b)
+			b = v.TariffAssignments[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromTariffAssignments)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetTariffsResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), tariffGetStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	if len(v.TariffAssignments) > 0 {
 		c.Items("tariffAssignments", len(v.TariffAssignments), 1, -1)
 	}
@@ -171,11 +143,7 @@ func (v *GetTariffsResponse) check(c *schema.Check) {
 		v.TariffAssignments[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetTariffs".
@@ -186,7 +154,8 @@ func (*GetTariffsResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetTariffsResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

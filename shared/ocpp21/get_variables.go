@@ -37,15 +37,11 @@ func (v *GetVariablesRequest) decode(r *lenient.Reader) bool {
 					v.GetVariableData = v.GetVariableData[:len(v.GetVariableData)-1]
 				}
 			}
-			if len(v.GetVariableData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.GetVariableData))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,17 +51,13 @@ func (v *GetVariablesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetVariablesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"getVariableData":`...)
+	b = lenient.AppendName(b, `,"getVariableData":`)
 	fromGetVariableData := len(b)
 	for i := range v.GetVariableData {
-		b = append(b, ',')
-		b = v.GetVariableData[i].AppendJSON(b)
+		b = v.GetVariableData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromGetVariableData)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -76,11 +68,7 @@ func (v *GetVariablesRequest) check(c *schema.Check) {
 		v.GetVariableData[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetVariables".
@@ -92,7 +80,8 @@ func (*GetVariablesRequest) NewResponse() Response { return new(GetVariablesResp
 // Decode reads a payload, see the package comment.
 func (v *GetVariablesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -132,15 +121,11 @@ func (v *GetVariablesResponse) decode(r *lenient.Reader) bool {
 					v.GetVariableResult = v.GetVariableResult[:len(v.GetVariableResult)-1]
 				}
 			}
-			if len(v.GetVariableResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.GetVariableResult))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -150,17 +135,13 @@ func (v *GetVariablesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetVariablesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"getVariableResult":`...)
+	b = lenient.AppendName(b, `,"getVariableResult":`)
 	fromGetVariableResult := len(b)
 	for i := range v.GetVariableResult {
-		b = append(b, ',')
-		b = v.GetVariableResult[i].AppendJSON(b)
+		b = v.GetVariableResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromGetVariableResult)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -171,11 +152,7 @@ func (v *GetVariablesResponse) check(c *schema.Check) {
 		v.GetVariableResult[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "GetVariables".
@@ -186,7 +163,8 @@ func (*GetVariablesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *GetVariablesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

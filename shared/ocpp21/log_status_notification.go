@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -27,21 +26,15 @@ func (v *LogStatusNotificationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = UploadLogStatus(r.Word(uploadLogStatusWords))
+			r.WordTo((*string)(&v.Status), uploadLogStatusWords)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.RequestID = &e
-			}
+			r.OptionalInt(&v.RequestID)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -51,35 +44,17 @@ func (v *LogStatusNotificationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LogStatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.RequestID != nil {
-		b = append(b, `,"requestId":`...)
-		b = strconv.AppendInt(b, *v.RequestID, 10)
-	}
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalInt(b, `,"requestId":`, v.RequestID)
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *LogStatusNotificationRequest) check(c *schema.Check) {
 	c.Word("status", string(v.Status), uploadLogStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "LogStatusNotification".
@@ -93,7 +68,8 @@ func (*LogStatusNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *LogStatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = LogStatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -119,11 +95,9 @@ func (v *LogStatusNotificationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -133,19 +107,12 @@ func (v *LogStatusNotificationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LogStatusNotificationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *LogStatusNotificationResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "LogStatusNotification".
@@ -156,7 +123,8 @@ func (*LogStatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *LogStatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = LogStatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

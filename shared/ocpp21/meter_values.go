@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,7 +27,7 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 1:
 			v.MeterValue = v.MeterValue[:0]
 			for a := r.Array(); a.Next(); {
@@ -39,15 +38,11 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 					v.MeterValue = v.MeterValue[:len(v.MeterValue)-1]
 				}
 			}
-			if len(v.MeterValue) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.MeterValue))
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -57,19 +52,14 @@ func (v *MeterValuesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MeterValuesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"meterValue":`...)
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendName(b, `,"meterValue":`)
 	fromMeterValue := len(b)
 	for i := range v.MeterValue {
-		b = append(b, ',')
-		b = v.MeterValue[i].AppendJSON(b)
+		b = v.MeterValue[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromMeterValue)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -81,11 +71,7 @@ func (v *MeterValuesRequest) check(c *schema.Check) {
 		v.MeterValue[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "MeterValues".
@@ -97,7 +83,8 @@ func (*MeterValuesRequest) NewResponse() Response { return new(MeterValuesRespon
 // Decode reads a payload, see the package comment.
 func (v *MeterValuesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -123,11 +110,9 @@ func (v *MeterValuesResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -137,19 +122,12 @@ func (v *MeterValuesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MeterValuesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *MeterValuesResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "MeterValues".
@@ -160,7 +138,8 @@ func (*MeterValuesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *MeterValuesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = MeterValuesResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -25,21 +25,14 @@ func (v *NotifyAllowedEnergyTransferRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 1:
-			v.AllowedEnergyTransfer = nil
-			for a := r.Array(); a.Next(); {
-				v.AllowedEnergyTransfer = append(v.AllowedEnergyTransfer, EnergyTransferMode(r.Word(energyTransferModeWords)))
-			}
-			if len(v.AllowedEnergyTransfer) == 0 {
-				r.NoItems()
-			}
+			v.AllowedEnergyTransfer = lenient.Words[EnergyTransferMode](r, energyTransferModeWords)
+			r.Items(len(v.AllowedEnergyTransfer))
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -49,19 +42,9 @@ func (v *NotifyAllowedEnergyTransferRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyAllowedEnergyTransferRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"transactionId":`...)
-	b = lenient.AppendString(b, v.TransactionID)
-	b = append(b, `,"allowedEnergyTransfer":`...)
-	fromAllowedEnergyTransfer := len(b)
-	for i := range v.AllowedEnergyTransfer {
-		b = append(b, ',')
-		b = lenient.AppendString(b, string(v.AllowedEnergyTransfer[i]))
-	}
-	b = lenient.CloseArray(b, fromAllowedEnergyTransfer)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendTexts(b, `,"allowedEnergyTransfer":`, v.AllowedEnergyTransfer)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -73,11 +56,7 @@ func (v *NotifyAllowedEnergyTransferRequest) check(c *schema.Check) {
 		c.Word("", string(v.AllowedEnergyTransfer[i]), energyTransferModeWords)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyAllowedEnergyTransfer".
@@ -91,7 +70,8 @@ func (*NotifyAllowedEnergyTransferRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyAllowedEnergyTransferRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyAllowedEnergyTransferRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -119,17 +99,13 @@ func (v *NotifyAllowedEnergyTransferResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = NotifyAllowedEnergyTransferStatus(r.Word(notifyAllowedEnergyTransferStatusWords))
+			r.WordTo((*string)(&v.Status), notifyAllowedEnergyTransferStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -139,31 +115,16 @@ func (v *NotifyAllowedEnergyTransferResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyAllowedEnergyTransferResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyAllowedEnergyTransferResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), notifyAllowedEnergyTransferStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyAllowedEnergyTransfer".
@@ -174,7 +135,8 @@ func (*NotifyAllowedEnergyTransferResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyAllowedEnergyTransferResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyAllowedEnergyTransferResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -40,22 +39,16 @@ func (v *NotifyChargingLimitRequest) decode(r *lenient.Reader) bool {
 					v.ChargingSchedule = v.ChargingSchedule[:len(v.ChargingSchedule)-1]
 				}
 			}
-			if len(v.ChargingSchedule) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingSchedule))
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 2:
 			v.ChargingLimit = ChargingLimit{}
 			v.ChargingLimit.decode(r)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -66,24 +59,16 @@ func (v *NotifyChargingLimitRequest) decode(r *lenient.Reader) bool {
 func (v *NotifyChargingLimitRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.ChargingSchedule) > 0 {
-		b = append(b, `,"chargingSchedule":`...)
+		b = lenient.AppendName(b, `,"chargingSchedule":`)
 		fromChargingSchedule := len(b)
 		for i := range v.ChargingSchedule {
-			b = append(b, ',')
-			b = v.ChargingSchedule[i].AppendJSON(b)
+			b = v.ChargingSchedule[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromChargingSchedule)
 	}
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	b = append(b, `,"chargingLimit":`...)
-	b = v.ChargingLimit.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = v.ChargingLimit.AppendJSON(lenient.AppendName(b, `,"chargingLimit":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -102,11 +87,7 @@ func (v *NotifyChargingLimitRequest) check(c *schema.Check) {
 	c.Enter("chargingLimit")
 	v.ChargingLimit.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyChargingLimit".
@@ -118,7 +99,8 @@ func (*NotifyChargingLimitRequest) NewResponse() Response { return new(NotifyCha
 // Decode reads a payload, see the package comment.
 func (v *NotifyChargingLimitRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -144,11 +126,9 @@ func (v *NotifyChargingLimitResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -158,19 +138,12 @@ func (v *NotifyChargingLimitResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyChargingLimitResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyChargingLimitResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyChargingLimit".
@@ -181,7 +154,8 @@ func (*NotifyChargingLimitResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyChargingLimitResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyChargingLimitResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -29,23 +28,19 @@ func (v *NotifyCustomerInformationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Data = r.Text()
+			r.TextTo(&v.Data)
 		case 1:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		case 2:
-			v.SeqNo, _ = r.Int()
+			r.IntTo(&v.SeqNo)
 		case 3:
-			v.GeneratedAt = r.Time()
+			r.TimeTo(&v.GeneratedAt)
 		case 4:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,22 +50,12 @@ func (v *NotifyCustomerInformationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyCustomerInformationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"data":`...)
-	b = lenient.AppendString(b, v.Data)
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
-	b = append(b, `,"seqNo":`...)
-	b = strconv.AppendInt(b, v.SeqNo, 10)
-	b = append(b, `,"generatedAt":`...)
-	b = v.GeneratedAt.AppendJSON(b)
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"data":`, v.Data)
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
+	b = lenient.AppendInt(b, `,"seqNo":`, v.SeqNo)
+	b = lenient.AppendDate(b, `,"generatedAt":`, &v.GeneratedAt)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -79,11 +64,7 @@ func (v *NotifyCustomerInformationRequest) check(c *schema.Check) {
 	c.AtLeast("seqNo", float64(v.SeqNo), 0)
 	c.Time("generatedAt", v.GeneratedAt)
 	c.AtLeast("requestId", float64(v.RequestID), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyCustomerInformation".
@@ -97,7 +78,8 @@ func (*NotifyCustomerInformationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyCustomerInformationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyCustomerInformationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -123,11 +105,9 @@ func (v *NotifyCustomerInformationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -137,19 +117,12 @@ func (v *NotifyCustomerInformationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyCustomerInformationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyCustomerInformationResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyCustomerInformation".
@@ -160,7 +133,8 @@ func (*NotifyCustomerInformationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyCustomerInformationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyCustomerInformationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -29,23 +28,19 @@ func (v *NotifyDERAlarmRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ControlType = DERControl(r.Word(derControlWords))
+			r.WordTo((*string)(&v.ControlType), derControlWords)
 		case 1:
-			v.GridEventFault = GridEventFault(r.Word(gridEventFaultWords))
+			r.WordTo((*string)(&v.GridEventFault), gridEventFaultWords)
 		case 2:
-			if e, ok := r.Bool(); ok {
-				v.AlarmEnded = &e
-			}
+			r.OptionalBool(&v.AlarmEnded)
 		case 3:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 4:
-			v.ExtraInfo = r.Text()
+			r.TextTo(&v.ExtraInfo)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,26 +50,12 @@ func (v *NotifyDERAlarmRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyDERAlarmRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"controlType":`...)
-	b = lenient.AppendString(b, string(v.ControlType))
-	if v.GridEventFault != "" {
-		b = append(b, `,"gridEventFault":`...)
-		b = lenient.AppendString(b, string(v.GridEventFault))
-	}
-	if v.AlarmEnded != nil {
-		b = append(b, `,"alarmEnded":`...)
-		b = strconv.AppendBool(b, *v.AlarmEnded)
-	}
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	if v.ExtraInfo != "" {
-		b = append(b, `,"extraInfo":`...)
-		b = lenient.AppendString(b, v.ExtraInfo)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"controlType":`, string(v.ControlType))
+	b = lenient.AppendOptionalText(b, `,"gridEventFault":`, string(v.GridEventFault))
+	b = lenient.AppendOptionalBool(b, `,"alarmEnded":`, v.AlarmEnded)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendOptionalText(b, `,"extraInfo":`, v.ExtraInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -85,11 +66,7 @@ func (v *NotifyDERAlarmRequest) check(c *schema.Check) {
 	}
 	c.Time("timestamp", v.Timestamp)
 	c.Length("extraInfo", v.ExtraInfo, 200)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyDERAlarm".
@@ -101,7 +78,8 @@ func (*NotifyDERAlarmRequest) NewResponse() Response { return new(NotifyDERAlarm
 // Decode reads a payload, see the package comment.
 func (v *NotifyDERAlarmRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyDERAlarmRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -127,11 +105,9 @@ func (v *NotifyDERAlarmResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -141,19 +117,12 @@ func (v *NotifyDERAlarmResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyDERAlarmResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyDERAlarmResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyDERAlarm".
@@ -164,7 +133,8 @@ func (*NotifyDERAlarmResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyDERAlarmResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyDERAlarmResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,25 +27,18 @@ func (v *NotifyDERStartStopRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ControlID = r.Text()
+			r.TextTo(&v.ControlID)
 		case 1:
-			v.Started, _ = r.Bool()
+			r.BoolTo(&v.Started)
 		case 2:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 3:
-			v.SupersededIDs = nil
-			for a := r.Array(); a.Next(); {
-				v.SupersededIDs = append(v.SupersededIDs, r.Text())
-			}
-			if len(v.SupersededIDs) == 0 {
-				r.NoItems()
-			}
+			v.SupersededIDs = r.Texts()
+			r.Items(len(v.SupersededIDs))
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -56,25 +48,11 @@ func (v *NotifyDERStartStopRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyDERStartStopRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"controlId":`...)
-	b = lenient.AppendString(b, v.ControlID)
-	b = append(b, `,"started":`...)
-	b = strconv.AppendBool(b, v.Started)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	if len(v.SupersededIDs) > 0 {
-		b = append(b, `,"supersededIds":`...)
-		fromSupersededIDs := len(b)
-		for i := range v.SupersededIDs {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.SupersededIDs[i])
-		}
-		b = lenient.CloseArray(b, fromSupersededIDs)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"controlId":`, v.ControlID)
+	b = lenient.AppendBool(b, `,"started":`, v.Started)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendOptionalTexts(b, `,"supersededIds":`, v.SupersededIDs)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -89,11 +67,7 @@ func (v *NotifyDERStartStopRequest) check(c *schema.Check) {
 		c.Length("", v.SupersededIDs[i], 36)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyDERStartStop".
@@ -105,7 +79,8 @@ func (*NotifyDERStartStopRequest) NewResponse() Response { return new(NotifyDERS
 // Decode reads a payload, see the package comment.
 func (v *NotifyDERStartStopRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyDERStartStopRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -131,11 +106,9 @@ func (v *NotifyDERStartStopResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -145,19 +118,12 @@ func (v *NotifyDERStartStopResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyDERStartStopResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyDERStartStopResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyDERStartStop".
@@ -168,7 +134,8 @@ func (*NotifyDERStartStopResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyDERStartStopResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyDERStartStopResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,22 +27,18 @@ func (v *NotifyEVChargingNeedsRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.MaxScheduleTuples = &e
-			}
+			r.OptionalInt(&v.MaxScheduleTuples)
 		case 2:
 			v.ChargingNeeds = ChargingNeeds{}
 			v.ChargingNeeds.decode(r)
 		case 3:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -53,22 +48,11 @@ func (v *NotifyEVChargingNeedsRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyEVChargingNeedsRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	if v.MaxScheduleTuples != nil {
-		b = append(b, `,"maxScheduleTuples":`...)
-		b = strconv.AppendInt(b, *v.MaxScheduleTuples, 10)
-	}
-	b = append(b, `,"chargingNeeds":`...)
-	b = v.ChargingNeeds.AppendJSON(b)
-	if !v.Timestamp.IsZero() {
-		b = append(b, `,"timestamp":`...)
-		b = v.Timestamp.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendOptionalInt(b, `,"maxScheduleTuples":`, v.MaxScheduleTuples)
+	b = v.ChargingNeeds.AppendJSON(lenient.AppendName(b, `,"chargingNeeds":`))
+	b = lenient.AppendOptionalDate(b, `,"timestamp":`, &v.Timestamp)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -83,11 +67,7 @@ func (v *NotifyEVChargingNeedsRequest) check(c *schema.Check) {
 	if !v.Timestamp.IsZero() {
 		c.Time("timestamp", v.Timestamp)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyEVChargingNeeds".
@@ -101,7 +81,8 @@ func (*NotifyEVChargingNeedsRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyEVChargingNeedsRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyEVChargingNeedsRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -129,17 +110,13 @@ func (v *NotifyEVChargingNeedsResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = NotifyEVChargingNeedsStatus(r.Word(notifyEVChargingNeedsStatusWords))
+			r.WordTo((*string)(&v.Status), notifyEVChargingNeedsStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -149,31 +126,16 @@ func (v *NotifyEVChargingNeedsResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyEVChargingNeedsResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyEVChargingNeedsResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), notifyEVChargingNeedsStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyEVChargingNeeds".
@@ -184,7 +146,8 @@ func (*NotifyEVChargingNeedsResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyEVChargingNeedsResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyEVChargingNeedsResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -29,26 +28,20 @@ func (v *NotifyEVChargingScheduleRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TimeBase = r.Time()
+			r.TimeTo(&v.TimeBase)
 		case 1:
 			v.ChargingSchedule = ChargingSchedule{}
 			v.ChargingSchedule.decode(r)
 		case 2:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.SelectedChargingScheduleID = &e
-			}
+			r.OptionalInt(&v.SelectedChargingScheduleID)
 		case 4:
-			if e, ok := r.Bool(); ok {
-				v.PowerToleranceAcceptance = &e
-			}
+			r.OptionalBool(&v.PowerToleranceAcceptance)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -58,24 +51,12 @@ func (v *NotifyEVChargingScheduleRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyEVChargingScheduleRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"timeBase":`...)
-	b = v.TimeBase.AppendJSON(b)
-	b = append(b, `,"chargingSchedule":`...)
-	b = v.ChargingSchedule.AppendJSON(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	if v.SelectedChargingScheduleID != nil {
-		b = append(b, `,"selectedChargingScheduleId":`...)
-		b = strconv.AppendInt(b, *v.SelectedChargingScheduleID, 10)
-	}
-	if v.PowerToleranceAcceptance != nil {
-		b = append(b, `,"powerToleranceAcceptance":`...)
-		b = strconv.AppendBool(b, *v.PowerToleranceAcceptance)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendDate(b, `,"timeBase":`, &v.TimeBase)
+	b = v.ChargingSchedule.AppendJSON(lenient.AppendName(b, `,"chargingSchedule":`))
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendOptionalInt(b, `,"selectedChargingScheduleId":`, v.SelectedChargingScheduleID)
+	b = lenient.AppendOptionalBool(b, `,"powerToleranceAcceptance":`, v.PowerToleranceAcceptance)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -88,11 +69,7 @@ func (v *NotifyEVChargingScheduleRequest) check(c *schema.Check) {
 	if v.SelectedChargingScheduleID != nil {
 		c.AtLeast("selectedChargingScheduleId", float64(*v.SelectedChargingScheduleID), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyEVChargingSchedule".
@@ -106,7 +83,8 @@ func (*NotifyEVChargingScheduleRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyEVChargingScheduleRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyEVChargingScheduleRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -134,17 +112,13 @@ func (v *NotifyEVChargingScheduleResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -154,31 +128,16 @@ func (v *NotifyEVChargingScheduleResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyEVChargingScheduleResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyEVChargingScheduleResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyEVChargingSchedule".
@@ -189,7 +148,8 @@ func (*NotifyEVChargingScheduleResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyEVChargingScheduleResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyEVChargingScheduleResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

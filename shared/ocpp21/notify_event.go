@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -30,13 +29,11 @@ func (v *NotifyEventRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.GeneratedAt = r.Time()
+			r.TimeTo(&v.GeneratedAt)
 		case 1:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		case 2:
-			v.SeqNo, _ = r.Int()
+			r.IntTo(&v.SeqNo)
 		case 3:
 			v.EventData = v.EventData[:0]
 			for a := r.Array(); a.Next(); {
@@ -47,15 +44,11 @@ func (v *NotifyEventRequest) decode(r *lenient.Reader) bool {
 					v.EventData = v.EventData[:len(v.EventData)-1]
 				}
 			}
-			if len(v.EventData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.EventData))
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -65,25 +58,16 @@ func (v *NotifyEventRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyEventRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"generatedAt":`...)
-	b = v.GeneratedAt.AppendJSON(b)
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
-	b = append(b, `,"seqNo":`...)
-	b = strconv.AppendInt(b, v.SeqNo, 10)
-	b = append(b, `,"eventData":`...)
+	b = lenient.AppendDate(b, `,"generatedAt":`, &v.GeneratedAt)
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
+	b = lenient.AppendInt(b, `,"seqNo":`, v.SeqNo)
+	b = lenient.AppendName(b, `,"eventData":`)
 	fromEventData := len(b)
 	for i := range v.EventData {
-		b = append(b, ',')
-		b = v.EventData[i].AppendJSON(b)
+		b = v.EventData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromEventData)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -96,11 +80,7 @@ func (v *NotifyEventRequest) check(c *schema.Check) {
 		v.EventData[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyEvent".
@@ -112,7 +92,8 @@ func (*NotifyEventRequest) NewResponse() Response { return new(NotifyEventRespon
 // Decode reads a payload, see the package comment.
 func (v *NotifyEventRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -138,11 +119,9 @@ func (v *NotifyEventResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -152,19 +131,12 @@ func (v *NotifyEventResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyEventResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyEventResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyEvent".
@@ -175,7 +147,8 @@ func (*NotifyEventResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyEventResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyEventResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -42,25 +41,19 @@ func (v *NotifyMonitoringReportRequest) decode(r *lenient.Reader) bool {
 					v.Monitor = v.Monitor[:len(v.Monitor)-1]
 				}
 			}
-			if len(v.Monitor) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Monitor))
 		case 1:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 2:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		case 3:
-			v.SeqNo, _ = r.Int()
+			r.IntTo(&v.SeqNo)
 		case 4:
-			v.GeneratedAt = r.Time()
+			r.TimeTo(&v.GeneratedAt)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -71,28 +64,18 @@ func (v *NotifyMonitoringReportRequest) decode(r *lenient.Reader) bool {
 func (v *NotifyMonitoringReportRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.Monitor) > 0 {
-		b = append(b, `,"monitor":`...)
+		b = lenient.AppendName(b, `,"monitor":`)
 		fromMonitor := len(b)
 		for i := range v.Monitor {
-			b = append(b, ',')
-			b = v.Monitor[i].AppendJSON(b)
+			b = v.Monitor[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromMonitor)
 	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
-	b = append(b, `,"seqNo":`...)
-	b = strconv.AppendInt(b, v.SeqNo, 10)
-	b = append(b, `,"generatedAt":`...)
-	b = v.GeneratedAt.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
+	b = lenient.AppendInt(b, `,"seqNo":`, v.SeqNo)
+	b = lenient.AppendDate(b, `,"generatedAt":`, &v.GeneratedAt)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -107,11 +90,7 @@ func (v *NotifyMonitoringReportRequest) check(c *schema.Check) {
 	}
 	c.AtLeast("seqNo", float64(v.SeqNo), 0)
 	c.Time("generatedAt", v.GeneratedAt)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyMonitoringReport".
@@ -125,7 +104,8 @@ func (*NotifyMonitoringReportRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyMonitoringReportRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -151,11 +131,9 @@ func (v *NotifyMonitoringReportResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -165,19 +143,12 @@ func (v *NotifyMonitoringReportResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyMonitoringReportResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyMonitoringReportResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyMonitoringReport".
@@ -188,7 +159,8 @@ func (*NotifyMonitoringReportResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyMonitoringReportResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyMonitoringReportResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -41,21 +40,17 @@ func (v *NotifyPeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 					v.Data = v.Data[:len(v.Data)-1]
 				}
 			}
-			if len(v.Data) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Data))
 		case 1:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 2:
-			v.Pending, _ = r.Int()
+			r.IntTo(&v.Pending)
 		case 3:
-			v.Basetime = r.Time()
+			r.TimeTo(&v.Basetime)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -65,23 +60,16 @@ func (v *NotifyPeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyPeriodicEventStreamRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"data":`...)
+	b = lenient.AppendName(b, `,"data":`)
 	fromData := len(b)
 	for i := range v.Data {
-		b = append(b, ',')
-		b = v.Data[i].AppendJSON(b)
+		b = v.Data[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromData)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"pending":`...)
-	b = strconv.AppendInt(b, v.Pending, 10)
-	b = append(b, `,"basetime":`...)
-	b = v.Basetime.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendInt(b, `,"pending":`, v.Pending)
+	b = lenient.AppendDate(b, `,"basetime":`, &v.Basetime)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -95,11 +83,7 @@ func (v *NotifyPeriodicEventStreamRequest) check(c *schema.Check) {
 	c.AtLeast("id", float64(v.ID), 0)
 	c.AtLeast("pending", float64(v.Pending), 0)
 	c.Time("basetime", v.Basetime)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyPeriodicEventStream".
@@ -111,7 +95,8 @@ func (*NotifyPeriodicEventStreamRequest) NewResponse() Response { return nil }
 // Decode reads a payload, see the package comment.
 func (v *NotifyPeriodicEventStreamRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

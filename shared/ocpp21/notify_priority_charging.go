@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,15 +25,13 @@ func (v *NotifyPriorityChargingRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 1:
-			v.Activated, _ = r.Bool()
+			r.BoolTo(&v.Activated)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -44,24 +41,15 @@ func (v *NotifyPriorityChargingRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyPriorityChargingRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"transactionId":`...)
-	b = lenient.AppendString(b, v.TransactionID)
-	b = append(b, `,"activated":`...)
-	b = strconv.AppendBool(b, v.Activated)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendBool(b, `,"activated":`, v.Activated)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyPriorityChargingRequest) check(c *schema.Check) {
 	c.Length("transactionId", v.TransactionID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyPriorityCharging".
@@ -75,7 +63,8 @@ func (*NotifyPriorityChargingRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyPriorityChargingRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyPriorityChargingRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -101,11 +90,9 @@ func (v *NotifyPriorityChargingResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -115,19 +102,12 @@ func (v *NotifyPriorityChargingResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyPriorityChargingResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyPriorityChargingResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyPriorityCharging".
@@ -138,7 +118,8 @@ func (*NotifyPriorityChargingResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyPriorityChargingResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyPriorityChargingResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -31,9 +30,9 @@ func (v *NotifyReportRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 1:
-			v.GeneratedAt = r.Time()
+			r.TimeTo(&v.GeneratedAt)
 		case 2:
 			v.ReportData = v.ReportData[:0]
 			for a := r.Array(); a.Next(); {
@@ -44,21 +43,15 @@ func (v *NotifyReportRequest) decode(r *lenient.Reader) bool {
 					v.ReportData = v.ReportData[:len(v.ReportData)-1]
 				}
 			}
-			if len(v.ReportData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ReportData))
 		case 3:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		case 4:
-			v.SeqNo, _ = r.Int()
+			r.IntTo(&v.SeqNo)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -68,29 +61,19 @@ func (v *NotifyReportRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyReportRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	b = append(b, `,"generatedAt":`...)
-	b = v.GeneratedAt.AppendJSON(b)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendDate(b, `,"generatedAt":`, &v.GeneratedAt)
 	if len(v.ReportData) > 0 {
-		b = append(b, `,"reportData":`...)
+		b = lenient.AppendName(b, `,"reportData":`)
 		fromReportData := len(b)
 		for i := range v.ReportData {
-			b = append(b, ',')
-			b = v.ReportData[i].AppendJSON(b)
+			b = v.ReportData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromReportData)
 	}
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
-	b = append(b, `,"seqNo":`...)
-	b = strconv.AppendInt(b, v.SeqNo, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
+	b = lenient.AppendInt(b, `,"seqNo":`, v.SeqNo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -105,11 +88,7 @@ func (v *NotifyReportRequest) check(c *schema.Check) {
 		c.Leave()
 	}
 	c.AtLeast("seqNo", float64(v.SeqNo), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyReport".
@@ -121,7 +100,8 @@ func (*NotifyReportRequest) NewResponse() Response { return new(NotifyReportResp
 // Decode reads a payload, see the package comment.
 func (v *NotifyReportRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -147,11 +127,9 @@ func (v *NotifyReportResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -161,19 +139,12 @@ func (v *NotifyReportResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyReportResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyReportResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyReport".
@@ -184,7 +155,8 @@ func (*NotifyReportResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyReportResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyReportResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -33,33 +33,29 @@ func (v *NotifySettlementRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 1:
-			v.PspRef = r.Text()
+			r.TextTo(&v.PspRef)
 		case 2:
-			v.Status = PaymentStatus(r.Word(paymentStatusWords))
+			r.WordTo((*string)(&v.Status), paymentStatusWords)
 		case 3:
-			v.StatusInfo = r.Text()
+			r.TextTo(&v.StatusInfo)
 		case 4:
-			v.SettlementAmount, _ = r.Number()
+			r.NumberTo(&v.SettlementAmount)
 		case 5:
-			v.SettlementTime = r.Time()
+			r.TimeTo(&v.SettlementTime)
 		case 6:
-			v.ReceiptID = r.Text()
+			r.TextTo(&v.ReceiptID)
 		case 7:
-			v.ReceiptURL = r.Text()
+			r.TextTo(&v.ReceiptURL)
 		case 8:
-			if e := new(Address); e.decode(r) {
-				v.VatCompany = e
-			}
+			decodeAddress(r, &v.VatCompany)
 		case 9:
-			v.VatNumber = r.Text()
+			r.TextTo(&v.VatNumber)
 		case 10:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -69,42 +65,17 @@ func (v *NotifySettlementRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifySettlementRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
-	b = append(b, `,"pspRef":`...)
-	b = lenient.AppendString(b, v.PspRef)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != "" {
-		b = append(b, `,"statusInfo":`...)
-		b = lenient.AppendString(b, v.StatusInfo)
-	}
-	b = append(b, `,"settlementAmount":`...)
-	b = lenient.AppendNumber(b, v.SettlementAmount)
-	b = append(b, `,"settlementTime":`...)
-	b = v.SettlementTime.AppendJSON(b)
-	if v.ReceiptID != "" {
-		b = append(b, `,"receiptId":`...)
-		b = lenient.AppendString(b, v.ReceiptID)
-	}
-	if v.ReceiptURL != "" {
-		b = append(b, `,"receiptUrl":`...)
-		b = lenient.AppendString(b, v.ReceiptURL)
-	}
-	if v.VatCompany != nil {
-		b = append(b, `,"vatCompany":`...)
-		b = v.VatCompany.AppendJSON(b)
-	}
-	if v.VatNumber != "" {
-		b = append(b, `,"vatNumber":`...)
-		b = lenient.AppendString(b, v.VatNumber)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendText(b, `,"pspRef":`, v.PspRef)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalText(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendFloat(b, `,"settlementAmount":`, v.SettlementAmount)
+	b = lenient.AppendDate(b, `,"settlementTime":`, &v.SettlementTime)
+	b = lenient.AppendOptionalText(b, `,"receiptId":`, v.ReceiptID)
+	b = lenient.AppendOptionalText(b, `,"receiptUrl":`, v.ReceiptURL)
+	b = appendAddress(b, `,"vatCompany":`, v.VatCompany)
+	b = lenient.AppendOptionalText(b, `,"vatNumber":`, v.VatNumber)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -117,17 +88,9 @@ func (v *NotifySettlementRequest) check(c *schema.Check) {
 	c.Time("settlementTime", v.SettlementTime)
 	c.Length("receiptId", v.ReceiptID, 50)
 	c.Length("receiptUrl", v.ReceiptURL, 2000)
-	if v.VatCompany != nil {
-		c.Enter("vatCompany")
-		v.VatCompany.check(c)
-		c.Leave()
-	}
+	checkAddress(c, "vatCompany", v.VatCompany)
 	c.Length("vatNumber", v.VatNumber, 20)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifySettlement".
@@ -139,7 +102,8 @@ func (*NotifySettlementRequest) NewResponse() Response { return new(NotifySettle
 // Decode reads a payload, see the package comment.
 func (v *NotifySettlementRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifySettlementRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -167,15 +131,13 @@ func (v *NotifySettlementResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ReceiptURL = r.Text()
+			r.TextTo(&v.ReceiptURL)
 		case 1:
-			v.ReceiptID = r.Text()
+			r.TextTo(&v.ReceiptID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -185,29 +147,16 @@ func (v *NotifySettlementResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifySettlementResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ReceiptURL != "" {
-		b = append(b, `,"receiptUrl":`...)
-		b = lenient.AppendString(b, v.ReceiptURL)
-	}
-	if v.ReceiptID != "" {
-		b = append(b, `,"receiptId":`...)
-		b = lenient.AppendString(b, v.ReceiptID)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"receiptUrl":`, v.ReceiptURL)
+	b = lenient.AppendOptionalText(b, `,"receiptId":`, v.ReceiptID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifySettlementResponse) check(c *schema.Check) {
 	c.Length("receiptUrl", v.ReceiptURL, 2000)
 	c.Length("receiptId", v.ReceiptID, 50)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifySettlement".
@@ -218,7 +167,8 @@ func (*NotifySettlementResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifySettlementResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifySettlementResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

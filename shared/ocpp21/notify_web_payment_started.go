@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,15 +25,13 @@ func (v *NotifyWebPaymentStartedRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 1:
-			v.Timeout, _ = r.Int()
+			r.IntTo(&v.Timeout)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -44,24 +41,15 @@ func (v *NotifyWebPaymentStartedRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyWebPaymentStartedRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"timeout":`...)
-	b = strconv.AppendInt(b, v.Timeout, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendInt(b, `,"timeout":`, v.Timeout)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyWebPaymentStartedRequest) check(c *schema.Check) {
 	c.AtLeast("evseId", float64(v.EVSEID), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyWebPaymentStarted".
@@ -75,7 +63,8 @@ func (*NotifyWebPaymentStartedRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *NotifyWebPaymentStartedRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyWebPaymentStartedRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -101,11 +90,9 @@ func (v *NotifyWebPaymentStartedResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -115,19 +102,12 @@ func (v *NotifyWebPaymentStartedResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NotifyWebPaymentStartedResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NotifyWebPaymentStartedResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "NotifyWebPaymentStarted".
@@ -138,7 +118,8 @@ func (*NotifyWebPaymentStartedResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *NotifyWebPaymentStartedResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = NotifyWebPaymentStartedResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -27,11 +27,9 @@ func (v *OpenPeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 			v.ConstantStreamData = ConstantStreamData{}
 			v.ConstantStreamData.decode(r)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,12 +39,8 @@ func (v *OpenPeriodicEventStreamRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *OpenPeriodicEventStreamRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"constantStreamData":`...)
-	b = v.ConstantStreamData.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.ConstantStreamData.AppendJSON(lenient.AppendName(b, `,"constantStreamData":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -54,11 +48,7 @@ func (v *OpenPeriodicEventStreamRequest) check(c *schema.Check) {
 	c.Enter("constantStreamData")
 	v.ConstantStreamData.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "OpenPeriodicEventStream".
@@ -72,7 +62,8 @@ func (*OpenPeriodicEventStreamRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *OpenPeriodicEventStreamRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = OpenPeriodicEventStreamRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -100,17 +91,13 @@ func (v *OpenPeriodicEventStreamResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -120,31 +107,16 @@ func (v *OpenPeriodicEventStreamResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *OpenPeriodicEventStreamResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *OpenPeriodicEventStreamResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "OpenPeriodicEventStream".
@@ -155,7 +127,8 @@ func (*OpenPeriodicEventStreamResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *OpenPeriodicEventStreamResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = OpenPeriodicEventStreamResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,29 +27,18 @@ func (v *PublishFirmwareStatusNotificationRequest) decode(r *lenient.Reader) boo
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = PublishFirmwareStatus(r.Word(publishFirmwareStatusWords))
+			r.WordTo((*string)(&v.Status), publishFirmwareStatusWords)
 		case 1:
-			v.Location = nil
-			for a := r.Array(); a.Next(); {
-				v.Location = append(v.Location, r.Text())
-			}
-			if len(v.Location) == 0 {
-				r.NoItems()
-			}
+			v.Location = r.Texts()
+			r.Items(len(v.Location))
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.RequestID = &e
-			}
+			r.OptionalInt(&v.RequestID)
 		case 3:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -60,29 +48,11 @@ func (v *PublishFirmwareStatusNotificationRequest) decode(r *lenient.Reader) boo
 // without optional fields that are empty.
 func (v *PublishFirmwareStatusNotificationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if len(v.Location) > 0 {
-		b = append(b, `,"location":`...)
-		fromLocation := len(b)
-		for i := range v.Location {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.Location[i])
-		}
-		b = lenient.CloseArray(b, fromLocation)
-	}
-	if v.RequestID != nil {
-		b = append(b, `,"requestId":`...)
-		b = strconv.AppendInt(b, *v.RequestID, 10)
-	}
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalTexts(b, `,"location":`, v.Location)
+	b = lenient.AppendOptionalInt(b, `,"requestId":`, v.RequestID)
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -99,16 +69,8 @@ func (v *PublishFirmwareStatusNotificationRequest) check(c *schema.Check) {
 	if v.RequestID != nil {
 		c.AtLeast("requestId", float64(*v.RequestID), 0)
 	}
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "PublishFirmwareStatusNotification".
@@ -124,7 +86,8 @@ func (*PublishFirmwareStatusNotificationRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *PublishFirmwareStatusNotificationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = PublishFirmwareStatusNotificationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -150,11 +113,9 @@ func (v *PublishFirmwareStatusNotificationResponse) decode(r *lenient.Reader) bo
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -164,19 +125,12 @@ func (v *PublishFirmwareStatusNotificationResponse) decode(r *lenient.Reader) bo
 // without optional fields that are empty.
 func (v *PublishFirmwareStatusNotificationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *PublishFirmwareStatusNotificationResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "PublishFirmwareStatusNotification".
@@ -189,7 +143,8 @@ func (*PublishFirmwareStatusNotificationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *PublishFirmwareStatusNotificationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = PublishFirmwareStatusNotificationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -25,13 +24,11 @@ func (v *PullDynamicScheduleUpdateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ChargingProfileID, _ = r.Int()
+			r.IntTo(&v.ChargingProfileID)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,21 +38,13 @@ func (v *PullDynamicScheduleUpdateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *PullDynamicScheduleUpdateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"chargingProfileId":`...)
-	b = strconv.AppendInt(b, v.ChargingProfileID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"chargingProfileId":`, v.ChargingProfileID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *PullDynamicScheduleUpdateRequest) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "PullDynamicScheduleUpdate".
@@ -69,7 +58,8 @@ func (*PullDynamicScheduleUpdateRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *PullDynamicScheduleUpdateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = PullDynamicScheduleUpdateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -98,21 +88,15 @@ func (v *PullDynamicScheduleUpdateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(ChargingScheduleUpdate); e.decode(r) {
-				v.ScheduleUpdate = e
-			}
+			decodeChargingScheduleUpdate(r, &v.ScheduleUpdate)
 		case 1:
-			v.Status = ChargingProfileStatus(r.Word(chargingProfileStatusWords))
+			r.WordTo((*string)(&v.Status), chargingProfileStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -122,40 +106,18 @@ func (v *PullDynamicScheduleUpdateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *PullDynamicScheduleUpdateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ScheduleUpdate != nil {
-		b = append(b, `,"scheduleUpdate":`...)
-		b = v.ScheduleUpdate.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendChargingScheduleUpdate(b, `,"scheduleUpdate":`, v.ScheduleUpdate)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *PullDynamicScheduleUpdateResponse) check(c *schema.Check) {
-	if v.ScheduleUpdate != nil {
-		c.Enter("scheduleUpdate")
-		v.ScheduleUpdate.check(c)
-		c.Leave()
-	}
+	checkChargingScheduleUpdate(c, "scheduleUpdate", v.ScheduleUpdate)
 	c.Word("status", string(v.Status), chargingProfileStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "PullDynamicScheduleUpdate".
@@ -166,7 +128,8 @@ func (*PullDynamicScheduleUpdateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *PullDynamicScheduleUpdateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = PullDynamicScheduleUpdateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

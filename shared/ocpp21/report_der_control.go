@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -47,9 +46,7 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 					v.Curve = v.Curve[:len(v.Curve)-1]
 				}
 			}
-			if len(v.Curve) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Curve))
 		case 1:
 			v.EnterService = v.EnterService[:0]
 			for a := r.Array(); a.Next(); {
@@ -60,9 +57,7 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 					v.EnterService = v.EnterService[:len(v.EnterService)-1]
 				}
 			}
-			if len(v.EnterService) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.EnterService))
 		case 2:
 			v.FixedPFAbsorb = v.FixedPFAbsorb[:0]
 			for a := r.Array(); a.Next(); {
@@ -73,9 +68,7 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 					v.FixedPFAbsorb = v.FixedPFAbsorb[:len(v.FixedPFAbsorb)-1]
 				}
 			}
-			if len(v.FixedPFAbsorb) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.FixedPFAbsorb))
 		case 3:
 			v.FixedPFInject = v.FixedPFInject[:0]
 			for a := r.Array(); a.Next(); {
@@ -86,9 +79,7 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 					v.FixedPFInject = v.FixedPFInject[:len(v.FixedPFInject)-1]
 				}
 			}
-			if len(v.FixedPFInject) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.FixedPFInject))
 		case 4:
 			v.FixedVar = v.FixedVar[:0]
 			for a := r.Array(); a.Next(); {
@@ -99,9 +90,7 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 					v.FixedVar = v.FixedVar[:len(v.FixedVar)-1]
 				}
 			}
-			if len(v.FixedVar) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.FixedVar))
 		case 5:
 			v.FreqDroop = v.FreqDroop[:0]
 			for a := r.Array(); a.Next(); {
@@ -112,9 +101,7 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 					v.FreqDroop = v.FreqDroop[:len(v.FreqDroop)-1]
 				}
 			}
-			if len(v.FreqDroop) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.FreqDroop))
 		case 6:
 			v.Gradient = v.Gradient[:0]
 			for a := r.Array(); a.Next(); {
@@ -125,9 +112,7 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 					v.Gradient = v.Gradient[:len(v.Gradient)-1]
 				}
 			}
-			if len(v.Gradient) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Gradient))
 		case 7:
 			v.LimitMaxDischarge = v.LimitMaxDischarge[:0]
 			for a := r.Array(); a.Next(); {
@@ -138,21 +123,15 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 					v.LimitMaxDischarge = v.LimitMaxDischarge[:len(v.LimitMaxDischarge)-1]
 				}
 			}
-			if len(v.LimitMaxDischarge) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.LimitMaxDischarge))
 		case 8:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 9:
-			if e, ok := r.Bool(); ok {
-				v.Tbc = &e
-			}
+			r.OptionalBool(&v.Tbc)
 		case 10:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -163,87 +142,72 @@ func (v *ReportDERControlRequest) decode(r *lenient.Reader) bool {
 func (v *ReportDERControlRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.Curve) > 0 {
-		b = append(b, `,"curve":`...)
+		b = lenient.AppendName(b, `,"curve":`)
 		fromCurve := len(b)
 		for i := range v.Curve {
-			b = append(b, ',')
-			b = v.Curve[i].AppendJSON(b)
+			b = v.Curve[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromCurve)
 	}
 	if len(v.EnterService) > 0 {
-		b = append(b, `,"enterService":`...)
+		b = lenient.AppendName(b, `,"enterService":`)
 		fromEnterService := len(b)
 		for i := range v.EnterService {
-			b = append(b, ',')
-			b = v.EnterService[i].AppendJSON(b)
+			b = v.EnterService[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromEnterService)
 	}
 	if len(v.FixedPFAbsorb) > 0 {
-		b = append(b, `,"fixedPFAbsorb":`...)
+		b = lenient.AppendName(b, `,"fixedPFAbsorb":`)
 		fromFixedPFAbsorb := len(b)
 		for i := range v.FixedPFAbsorb {
-			b = append(b, ',')
-			b = v.FixedPFAbsorb[i].AppendJSON(b)
+			b = v.FixedPFAbsorb[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromFixedPFAbsorb)
 	}
 	if len(v.FixedPFInject) > 0 {
-		b = append(b, `,"fixedPFInject":`...)
+		b = lenient.AppendName(b, `,"fixedPFInject":`)
 		fromFixedPFInject := len(b)
 		for i := range v.FixedPFInject {
-			b = append(b, ',')
-			b = v.FixedPFInject[i].AppendJSON(b)
+			b = v.FixedPFInject[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromFixedPFInject)
 	}
 	if len(v.FixedVar) > 0 {
-		b = append(b, `,"fixedVar":`...)
+		b = lenient.AppendName(b, `,"fixedVar":`)
 		fromFixedVar := len(b)
 		for i := range v.FixedVar {
-			b = append(b, ',')
-			b = v.FixedVar[i].AppendJSON(b)
+			b = v.FixedVar[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromFixedVar)
 	}
 	if len(v.FreqDroop) > 0 {
-		b = append(b, `,"freqDroop":`...)
+		b = lenient.AppendName(b, `,"freqDroop":`)
 		fromFreqDroop := len(b)
 		for i := range v.FreqDroop {
-			b = append(b, ',')
-			b = v.FreqDroop[i].AppendJSON(b)
+			b = v.FreqDroop[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromFreqDroop)
 	}
 	if len(v.Gradient) > 0 {
-		b = append(b, `,"gradient":`...)
+		b = lenient.AppendName(b, `,"gradient":`)
 		fromGradient := len(b)
 		for i := range v.Gradient {
-			b = append(b, ',')
-			b = v.Gradient[i].AppendJSON(b)
+			b = v.Gradient[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromGradient)
 	}
 	if len(v.LimitMaxDischarge) > 0 {
-		b = append(b, `,"limitMaxDischarge":`...)
+		b = lenient.AppendName(b, `,"limitMaxDischarge":`)
 		fromLimitMaxDischarge := len(b)
 		for i := range v.LimitMaxDischarge {
-			b = append(b, ',')
-			b = v.LimitMaxDischarge[i].AppendJSON(b)
+			b = v.LimitMaxDischarge[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromLimitMaxDischarge)
 	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.Tbc != nil {
-		b = append(b, `,"tbc":`...)
-		b = strconv.AppendBool(b, *v.Tbc)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = lenient.AppendOptionalBool(b, `,"tbc":`, v.Tbc)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -312,11 +276,7 @@ func (v *ReportDERControlRequest) check(c *schema.Check) {
 		v.LimitMaxDischarge[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ReportDERControl".
@@ -328,7 +288,8 @@ func (*ReportDERControlRequest) NewResponse() Response { return new(ReportDERCon
 // Decode reads a payload, see the package comment.
 func (v *ReportDERControlRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -354,11 +315,9 @@ func (v *ReportDERControlResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -368,19 +327,12 @@ func (v *ReportDERControlResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReportDERControlResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ReportDERControlResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ReportDERControl".
@@ -391,7 +343,8 @@ func (*ReportDERControlResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ReportDERControlResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ReportDERControlResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

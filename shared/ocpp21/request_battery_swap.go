@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -29,13 +28,11 @@ func (v *RequestBatterySwapRequest) decode(r *lenient.Reader) bool {
 			v.IDToken = IDToken{}
 			v.IDToken.decode(r)
 		case 1:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -45,14 +42,9 @@ func (v *RequestBatterySwapRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RequestBatterySwapRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"idToken":`...)
-	b = v.IDToken.AppendJSON(b)
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.IDToken.AppendJSON(lenient.AppendName(b, `,"idToken":`))
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -60,11 +52,7 @@ func (v *RequestBatterySwapRequest) check(c *schema.Check) {
 	c.Enter("idToken")
 	v.IDToken.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "RequestBatterySwap".
@@ -76,7 +64,8 @@ func (*RequestBatterySwapRequest) NewResponse() Response { return new(RequestBat
 // Decode reads a payload, see the package comment.
 func (v *RequestBatterySwapRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RequestBatterySwapRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -104,17 +93,13 @@ func (v *RequestBatterySwapResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -124,31 +109,16 @@ func (v *RequestBatterySwapResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RequestBatterySwapResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *RequestBatterySwapResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "RequestBatterySwap".
@@ -159,7 +129,8 @@ func (*RequestBatterySwapResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *RequestBatterySwapResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RequestBatterySwapResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

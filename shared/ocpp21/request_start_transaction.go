@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -29,28 +28,20 @@ func (v *RequestStartTransactionRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 1:
-			if e := new(IDToken); e.decode(r) {
-				v.GroupIDToken = e
-			}
+			decodeIDToken(r, &v.GroupIDToken)
 		case 2:
 			v.IDToken = IDToken{}
 			v.IDToken.decode(r)
 		case 3:
-			v.RemoteStartID, _ = r.Int()
+			r.IntTo(&v.RemoteStartID)
 		case 4:
-			if e := new(ChargingProfile); e.decode(r) {
-				v.ChargingProfile = e
-			}
+			decodeChargingProfile(r, &v.ChargingProfile)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -60,26 +51,12 @@ func (v *RequestStartTransactionRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RequestStartTransactionRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	if v.GroupIDToken != nil {
-		b = append(b, `,"groupIdToken":`...)
-		b = v.GroupIDToken.AppendJSON(b)
-	}
-	b = append(b, `,"idToken":`...)
-	b = v.IDToken.AppendJSON(b)
-	b = append(b, `,"remoteStartId":`...)
-	b = strconv.AppendInt(b, v.RemoteStartID, 10)
-	if v.ChargingProfile != nil {
-		b = append(b, `,"chargingProfile":`...)
-		b = v.ChargingProfile.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = appendIDToken(b, `,"groupIdToken":`, v.GroupIDToken)
+	b = v.IDToken.AppendJSON(lenient.AppendName(b, `,"idToken":`))
+	b = lenient.AppendInt(b, `,"remoteStartId":`, v.RemoteStartID)
+	b = appendChargingProfile(b, `,"chargingProfile":`, v.ChargingProfile)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -87,24 +64,12 @@ func (v *RequestStartTransactionRequest) check(c *schema.Check) {
 	if v.EVSEID != nil {
 		c.AtLeast("evseId", float64(*v.EVSEID), 1)
 	}
-	if v.GroupIDToken != nil {
-		c.Enter("groupIdToken")
-		v.GroupIDToken.check(c)
-		c.Leave()
-	}
+	checkIDToken(c, "groupIdToken", v.GroupIDToken)
 	c.Enter("idToken")
 	v.IDToken.check(c)
 	c.Leave()
-	if v.ChargingProfile != nil {
-		c.Enter("chargingProfile")
-		v.ChargingProfile.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkChargingProfile(c, "chargingProfile", v.ChargingProfile)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "RequestStartTransaction".
@@ -118,7 +83,8 @@ func (*RequestStartTransactionRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *RequestStartTransactionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RequestStartTransactionRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -147,19 +113,15 @@ func (v *RequestStartTransactionResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = RequestStartStopStatus(r.Word(requestStartStopStatusWords))
+			r.WordTo((*string)(&v.Status), requestStartStopStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -169,36 +131,18 @@ func (v *RequestStartTransactionResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RequestStartTransactionResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *RequestStartTransactionResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), requestStartStopStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Length("transactionId", v.TransactionID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "RequestStartTransaction".
@@ -209,7 +153,8 @@ func (*RequestStartTransactionResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *RequestStartTransactionResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RequestStartTransactionResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -24,13 +24,11 @@ func (v *RequestStopTransactionRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -40,22 +38,14 @@ func (v *RequestStopTransactionRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RequestStopTransactionRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"transactionId":`...)
-	b = lenient.AppendString(b, v.TransactionID)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"transactionId":`, v.TransactionID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *RequestStopTransactionRequest) check(c *schema.Check) {
 	c.Length("transactionId", v.TransactionID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "RequestStopTransaction".
@@ -69,7 +59,8 @@ func (*RequestStopTransactionRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *RequestStopTransactionRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RequestStopTransactionRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -97,17 +88,13 @@ func (v *RequestStopTransactionResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = RequestStartStopStatus(r.Word(requestStartStopStatusWords))
+			r.WordTo((*string)(&v.Status), requestStartStopStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -117,31 +104,16 @@ func (v *RequestStopTransactionResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RequestStopTransactionResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *RequestStopTransactionResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), requestStartStopStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "RequestStopTransaction".
@@ -152,7 +124,8 @@ func (*RequestStopTransactionResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *RequestStopTransactionResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = RequestStopTransactionResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

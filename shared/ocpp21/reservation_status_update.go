@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,15 +25,13 @@ func (v *ReservationStatusUpdateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ReservationID, _ = r.Int()
+			r.IntTo(&v.ReservationID)
 		case 1:
-			v.ReservationUpdateStatus = ReservationUpdateStatus(r.Word(reservationUpdateStatusWords))
+			r.WordTo((*string)(&v.ReservationUpdateStatus), reservationUpdateStatusWords)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -44,25 +41,16 @@ func (v *ReservationStatusUpdateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReservationStatusUpdateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"reservationId":`...)
-	b = strconv.AppendInt(b, v.ReservationID, 10)
-	b = append(b, `,"reservationUpdateStatus":`...)
-	b = lenient.AppendString(b, string(v.ReservationUpdateStatus))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"reservationId":`, v.ReservationID)
+	b = lenient.AppendText(b, `,"reservationUpdateStatus":`, string(v.ReservationUpdateStatus))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ReservationStatusUpdateRequest) check(c *schema.Check) {
 	c.AtLeast("reservationId", float64(v.ReservationID), 0)
 	c.Word("reservationUpdateStatus", string(v.ReservationUpdateStatus), reservationUpdateStatusWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ReservationStatusUpdate".
@@ -76,7 +64,8 @@ func (*ReservationStatusUpdateRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *ReservationStatusUpdateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ReservationStatusUpdateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -102,11 +91,9 @@ func (v *ReservationStatusUpdateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -116,19 +103,12 @@ func (v *ReservationStatusUpdateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReservationStatusUpdateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ReservationStatusUpdateResponse) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ReservationStatusUpdate".
@@ -139,7 +119,8 @@ func (*ReservationStatusUpdateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ReservationStatusUpdateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ReservationStatusUpdateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

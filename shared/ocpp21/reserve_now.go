@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -30,28 +29,22 @@ func (v *ReserveNowRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
-			v.ExpiryDateTime = r.Time()
+			r.TimeTo(&v.ExpiryDateTime)
 		case 2:
-			v.ConnectorType = r.Text()
+			r.TextTo(&v.ConnectorType)
 		case 3:
 			v.IDToken = IDToken{}
 			v.IDToken.decode(r)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 5:
-			if e := new(IDToken); e.decode(r) {
-				v.GroupIDToken = e
-			}
+			decodeIDToken(r, &v.GroupIDToken)
 		case 6:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -61,28 +54,13 @@ func (v *ReserveNowRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReserveNowRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"expiryDateTime":`...)
-	b = v.ExpiryDateTime.AppendJSON(b)
-	if v.ConnectorType != "" {
-		b = append(b, `,"connectorType":`...)
-		b = lenient.AppendString(b, v.ConnectorType)
-	}
-	b = append(b, `,"idToken":`...)
-	b = v.IDToken.AppendJSON(b)
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	if v.GroupIDToken != nil {
-		b = append(b, `,"groupIdToken":`...)
-		b = v.GroupIDToken.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendDate(b, `,"expiryDateTime":`, &v.ExpiryDateTime)
+	b = lenient.AppendOptionalText(b, `,"connectorType":`, v.ConnectorType)
+	b = v.IDToken.AppendJSON(lenient.AppendName(b, `,"idToken":`))
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = appendIDToken(b, `,"groupIdToken":`, v.GroupIDToken)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -96,16 +74,8 @@ func (v *ReserveNowRequest) check(c *schema.Check) {
 	if v.EVSEID != nil {
 		c.AtLeast("evseId", float64(*v.EVSEID), 0)
 	}
-	if v.GroupIDToken != nil {
-		c.Enter("groupIdToken")
-		v.GroupIDToken.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkIDToken(c, "groupIdToken", v.GroupIDToken)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ReserveNow".
@@ -117,7 +87,8 @@ func (*ReserveNowRequest) NewResponse() Response { return new(ReserveNowResponse
 // Decode reads a payload, see the package comment.
 func (v *ReserveNowRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ReserveNowRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -145,17 +116,13 @@ func (v *ReserveNowResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ReserveNowStatus(r.Word(reserveNowStatusWords))
+			r.WordTo((*string)(&v.Status), reserveNowStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -165,31 +132,16 @@ func (v *ReserveNowResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReserveNowResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ReserveNowResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), reserveNowStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "ReserveNow".
@@ -200,7 +152,8 @@ func (*ReserveNowResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ReserveNowResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ReserveNowResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,17 +25,13 @@ func (v *ResetRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Type = Reset(r.Word(resetWords))
+			r.WordTo((*string)(&v.Type), resetWords)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,16 +41,9 @@ func (v *ResetRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ResetRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -64,11 +52,7 @@ func (v *ResetRequest) check(c *schema.Check) {
 	if v.EVSEID != nil {
 		c.AtLeast("evseId", float64(*v.EVSEID), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "Reset".
@@ -80,7 +64,8 @@ func (*ResetRequest) NewResponse() Response { return new(ResetResponse) }
 // Decode reads a payload, see the package comment.
 func (v *ResetRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ResetRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -108,17 +93,13 @@ func (v *ResetResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ResetStatus(r.Word(resetStatusWords))
+			r.WordTo((*string)(&v.Status), resetStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -128,31 +109,16 @@ func (v *ResetResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ResetResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ResetResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), resetStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "Reset".
@@ -163,7 +129,8 @@ func (*ResetResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *ResetResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = ResetResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

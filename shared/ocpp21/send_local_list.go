@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -40,19 +39,15 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 					v.LocalAuthorizationList = v.LocalAuthorizationList[:len(v.LocalAuthorizationList)-1]
 				}
 			}
-			if len(v.LocalAuthorizationList) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.LocalAuthorizationList))
 		case 1:
-			v.VersionNumber, _ = r.Int()
+			r.IntTo(&v.VersionNumber)
 		case 2:
-			v.UpdateType = Update(r.Word(updateWords))
+			r.WordTo((*string)(&v.UpdateType), updateWords)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -63,22 +58,16 @@ func (v *SendLocalListRequest) decode(r *lenient.Reader) bool {
 func (v *SendLocalListRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.LocalAuthorizationList) > 0 {
-		b = append(b, `,"localAuthorizationList":`...)
+		b = lenient.AppendName(b, `,"localAuthorizationList":`)
 		fromLocalAuthorizationList := len(b)
 		for i := range v.LocalAuthorizationList {
-			b = append(b, ',')
-			b = v.LocalAuthorizationList[i].AppendJSON(b)
+			b = v.LocalAuthorizationList[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromLocalAuthorizationList)
 	}
-	b = append(b, `,"versionNumber":`...)
-	b = strconv.AppendInt(b, v.VersionNumber, 10)
-	b = append(b, `,"updateType":`...)
-	b = lenient.AppendString(b, string(v.UpdateType))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"versionNumber":`, v.VersionNumber)
+	b = lenient.AppendText(b, `,"updateType":`, string(v.UpdateType))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -92,11 +81,7 @@ func (v *SendLocalListRequest) check(c *schema.Check) {
 		c.Leave()
 	}
 	c.Word("updateType", string(v.UpdateType), updateWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SendLocalList".
@@ -108,7 +93,8 @@ func (*SendLocalListRequest) NewResponse() Response { return new(SendLocalListRe
 // Decode reads a payload, see the package comment.
 func (v *SendLocalListRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -136,17 +122,13 @@ func (v *SendLocalListResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = SendLocalListStatus(r.Word(sendLocalListStatusWords))
+			r.WordTo((*string)(&v.Status), sendLocalListStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -156,31 +138,16 @@ func (v *SendLocalListResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SendLocalListResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SendLocalListResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), sendLocalListStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SendLocalList".
@@ -191,7 +158,8 @@ func (*SendLocalListResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SendLocalListResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SendLocalListResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

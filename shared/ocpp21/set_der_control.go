@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -35,49 +34,31 @@ func (v *SetDERControlRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.IsDefault, _ = r.Bool()
+			r.BoolTo(&v.IsDefault)
 		case 1:
-			v.ControlID = r.Text()
+			r.TextTo(&v.ControlID)
 		case 2:
-			v.ControlType = DERControl(r.Word(derControlWords))
+			r.WordTo((*string)(&v.ControlType), derControlWords)
 		case 3:
-			if e := new(DERCurve); e.decode(r) {
-				v.Curve = e
-			}
+			decodeDERCurve(r, &v.Curve)
 		case 4:
-			if e := new(EnterService); e.decode(r) {
-				v.EnterService = e
-			}
+			decodeEnterService(r, &v.EnterService)
 		case 5:
-			if e := new(FixedPF); e.decode(r) {
-				v.FixedPFAbsorb = e
-			}
+			decodeFixedPF(r, &v.FixedPFAbsorb)
 		case 6:
-			if e := new(FixedPF); e.decode(r) {
-				v.FixedPFInject = e
-			}
+			decodeFixedPF(r, &v.FixedPFInject)
 		case 7:
-			if e := new(FixedVar); e.decode(r) {
-				v.FixedVar = e
-			}
+			decodeFixedVar(r, &v.FixedVar)
 		case 8:
-			if e := new(FreqDroop); e.decode(r) {
-				v.FreqDroop = e
-			}
+			decodeFreqDroop(r, &v.FreqDroop)
 		case 9:
-			if e := new(Gradient); e.decode(r) {
-				v.Gradient = e
-			}
+			decodeGradient(r, &v.Gradient)
 		case 10:
-			if e := new(LimitMaxDischarge); e.decode(r) {
-				v.LimitMaxDischarge = e
-			}
+			decodeLimitMaxDischarge(r, &v.LimitMaxDischarge)
 		case 11:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -87,99 +68,33 @@ func (v *SetDERControlRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetDERControlRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"isDefault":`...)
-	b = strconv.AppendBool(b, v.IsDefault)
-	b = append(b, `,"controlId":`...)
-	b = lenient.AppendString(b, v.ControlID)
-	b = append(b, `,"controlType":`...)
-	b = lenient.AppendString(b, string(v.ControlType))
-	if v.Curve != nil {
-		b = append(b, `,"curve":`...)
-		b = v.Curve.AppendJSON(b)
-	}
-	if v.EnterService != nil {
-		b = append(b, `,"enterService":`...)
-		b = v.EnterService.AppendJSON(b)
-	}
-	if v.FixedPFAbsorb != nil {
-		b = append(b, `,"fixedPFAbsorb":`...)
-		b = v.FixedPFAbsorb.AppendJSON(b)
-	}
-	if v.FixedPFInject != nil {
-		b = append(b, `,"fixedPFInject":`...)
-		b = v.FixedPFInject.AppendJSON(b)
-	}
-	if v.FixedVar != nil {
-		b = append(b, `,"fixedVar":`...)
-		b = v.FixedVar.AppendJSON(b)
-	}
-	if v.FreqDroop != nil {
-		b = append(b, `,"freqDroop":`...)
-		b = v.FreqDroop.AppendJSON(b)
-	}
-	if v.Gradient != nil {
-		b = append(b, `,"gradient":`...)
-		b = v.Gradient.AppendJSON(b)
-	}
-	if v.LimitMaxDischarge != nil {
-		b = append(b, `,"limitMaxDischarge":`...)
-		b = v.LimitMaxDischarge.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendBool(b, `,"isDefault":`, v.IsDefault)
+	b = lenient.AppendText(b, `,"controlId":`, v.ControlID)
+	b = lenient.AppendText(b, `,"controlType":`, string(v.ControlType))
+	b = appendDERCurve(b, `,"curve":`, v.Curve)
+	b = appendEnterService(b, `,"enterService":`, v.EnterService)
+	b = appendFixedPF(b, `,"fixedPFAbsorb":`, v.FixedPFAbsorb)
+	b = appendFixedPF(b, `,"fixedPFInject":`, v.FixedPFInject)
+	b = appendFixedVar(b, `,"fixedVar":`, v.FixedVar)
+	b = appendFreqDroop(b, `,"freqDroop":`, v.FreqDroop)
+	b = appendGradient(b, `,"gradient":`, v.Gradient)
+	b = appendLimitMaxDischarge(b, `,"limitMaxDischarge":`, v.LimitMaxDischarge)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetDERControlRequest) check(c *schema.Check) {
 	c.Length("controlId", v.ControlID, 36)
 	c.Word("controlType", string(v.ControlType), derControlWords)
-	if v.Curve != nil {
-		c.Enter("curve")
-		v.Curve.check(c)
-		c.Leave()
-	}
-	if v.EnterService != nil {
-		c.Enter("enterService")
-		v.EnterService.check(c)
-		c.Leave()
-	}
-	if v.FixedPFAbsorb != nil {
-		c.Enter("fixedPFAbsorb")
-		v.FixedPFAbsorb.check(c)
-		c.Leave()
-	}
-	if v.FixedPFInject != nil {
-		c.Enter("fixedPFInject")
-		v.FixedPFInject.check(c)
-		c.Leave()
-	}
-	if v.FixedVar != nil {
-		c.Enter("fixedVar")
-		v.FixedVar.check(c)
-		c.Leave()
-	}
-	if v.FreqDroop != nil {
-		c.Enter("freqDroop")
-		v.FreqDroop.check(c)
-		c.Leave()
-	}
-	if v.Gradient != nil {
-		c.Enter("gradient")
-		v.Gradient.check(c)
-		c.Leave()
-	}
-	if v.LimitMaxDischarge != nil {
-		c.Enter("limitMaxDischarge")
-		v.LimitMaxDischarge.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkDERCurve(c, "curve", v.Curve)
+	checkEnterService(c, "enterService", v.EnterService)
+	checkFixedPF(c, "fixedPFAbsorb", v.FixedPFAbsorb)
+	checkFixedPF(c, "fixedPFInject", v.FixedPFInject)
+	checkFixedVar(c, "fixedVar", v.FixedVar)
+	checkFreqDroop(c, "freqDroop", v.FreqDroop)
+	checkGradient(c, "gradient", v.Gradient)
+	checkLimitMaxDischarge(c, "limitMaxDischarge", v.LimitMaxDischarge)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetDERControl".
@@ -191,7 +106,8 @@ func (*SetDERControlRequest) NewResponse() Response { return new(SetDERControlRe
 // Decode reads a payload, see the package comment.
 func (v *SetDERControlRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetDERControlRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -220,25 +136,16 @@ func (v *SetDERControlResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = DERControlStatus(r.Word(derControlStatusWords))
+			r.WordTo((*string)(&v.Status), derControlStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			v.SupersededIDs = nil
-			for a := r.Array(); a.Next(); {
-				v.SupersededIDs = append(v.SupersededIDs, r.Text())
-			}
-			if len(v.SupersededIDs) == 0 {
-				r.NoItems()
-			}
+			v.SupersededIDs = r.Texts()
+			r.Items(len(v.SupersededIDs))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -248,35 +155,16 @@ func (v *SetDERControlResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetDERControlResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if len(v.SupersededIDs) > 0 {
-		b = append(b, `,"supersededIds":`...)
-		fromSupersededIDs := len(b)
-		for i := range v.SupersededIDs {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.SupersededIDs[i])
-		}
-		b = lenient.CloseArray(b, fromSupersededIDs)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendOptionalTexts(b, `,"supersededIds":`, v.SupersededIDs)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetDERControlResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), derControlStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	if len(v.SupersededIDs) > 0 {
 		c.Items("supersededIds", len(v.SupersededIDs), 1, 24)
 	}
@@ -285,11 +173,7 @@ func (v *SetDERControlResponse) check(c *schema.Check) {
 		c.Length("", v.SupersededIDs[i], 36)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetDERControl".
@@ -300,7 +184,8 @@ func (*SetDERControlResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetDERControlResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetDERControlResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

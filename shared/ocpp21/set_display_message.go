@@ -27,11 +27,9 @@ func (v *SetDisplayMessageRequest) decode(r *lenient.Reader) bool {
 			v.Message = MessageInfo{}
 			v.Message.decode(r)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -41,12 +39,8 @@ func (v *SetDisplayMessageRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetDisplayMessageRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"message":`...)
-	b = v.Message.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.Message.AppendJSON(lenient.AppendName(b, `,"message":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -54,11 +48,7 @@ func (v *SetDisplayMessageRequest) check(c *schema.Check) {
 	c.Enter("message")
 	v.Message.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetDisplayMessage".
@@ -70,7 +60,8 @@ func (*SetDisplayMessageRequest) NewResponse() Response { return new(SetDisplayM
 // Decode reads a payload, see the package comment.
 func (v *SetDisplayMessageRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetDisplayMessageRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -98,17 +89,13 @@ func (v *SetDisplayMessageResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = DisplayMessageStatus(r.Word(displayMessageStatusWords))
+			r.WordTo((*string)(&v.Status), displayMessageStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -118,31 +105,16 @@ func (v *SetDisplayMessageResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetDisplayMessageResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetDisplayMessageResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), displayMessageStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetDisplayMessage".
@@ -153,7 +125,8 @@ func (*SetDisplayMessageResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetDisplayMessageResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetDisplayMessageResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

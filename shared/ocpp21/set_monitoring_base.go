@@ -24,13 +24,11 @@ func (v *SetMonitoringBaseRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.MonitoringBase = MonitoringBase(r.Word(monitoringBaseWords))
+			r.WordTo((*string)(&v.MonitoringBase), monitoringBaseWords)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -40,22 +38,14 @@ func (v *SetMonitoringBaseRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetMonitoringBaseRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"monitoringBase":`...)
-	b = lenient.AppendString(b, string(v.MonitoringBase))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"monitoringBase":`, string(v.MonitoringBase))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetMonitoringBaseRequest) check(c *schema.Check) {
 	c.Word("monitoringBase", string(v.MonitoringBase), monitoringBaseWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetMonitoringBase".
@@ -67,7 +57,8 @@ func (*SetMonitoringBaseRequest) NewResponse() Response { return new(SetMonitori
 // Decode reads a payload, see the package comment.
 func (v *SetMonitoringBaseRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetMonitoringBaseRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -95,17 +86,13 @@ func (v *SetMonitoringBaseResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GenericDeviceModelStatus(r.Word(genericDeviceModelStatusWords))
+			r.WordTo((*string)(&v.Status), genericDeviceModelStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -115,31 +102,16 @@ func (v *SetMonitoringBaseResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetMonitoringBaseResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SetMonitoringBaseResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), genericDeviceModelStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetMonitoringBase".
@@ -150,7 +122,8 @@ func (*SetMonitoringBaseResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetMonitoringBaseResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SetMonitoringBaseResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

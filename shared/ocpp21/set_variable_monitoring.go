@@ -37,15 +37,11 @@ func (v *SetVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 					v.SetMonitoringData = v.SetMonitoringData[:len(v.SetMonitoringData)-1]
 				}
 			}
-			if len(v.SetMonitoringData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SetMonitoringData))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,17 +51,13 @@ func (v *SetVariableMonitoringRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariableMonitoringRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"setMonitoringData":`...)
+	b = lenient.AppendName(b, `,"setMonitoringData":`)
 	fromSetMonitoringData := len(b)
 	for i := range v.SetMonitoringData {
-		b = append(b, ',')
-		b = v.SetMonitoringData[i].AppendJSON(b)
+		b = v.SetMonitoringData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSetMonitoringData)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -76,11 +68,7 @@ func (v *SetVariableMonitoringRequest) check(c *schema.Check) {
 		v.SetMonitoringData[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetVariableMonitoring".
@@ -94,7 +82,8 @@ func (*SetVariableMonitoringRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *SetVariableMonitoringRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -134,15 +123,11 @@ func (v *SetVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 					v.SetMonitoringResult = v.SetMonitoringResult[:len(v.SetMonitoringResult)-1]
 				}
 			}
-			if len(v.SetMonitoringResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SetMonitoringResult))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -152,17 +137,13 @@ func (v *SetVariableMonitoringResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariableMonitoringResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"setMonitoringResult":`...)
+	b = lenient.AppendName(b, `,"setMonitoringResult":`)
 	fromSetMonitoringResult := len(b)
 	for i := range v.SetMonitoringResult {
-		b = append(b, ',')
-		b = v.SetMonitoringResult[i].AppendJSON(b)
+		b = v.SetMonitoringResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSetMonitoringResult)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -173,11 +154,7 @@ func (v *SetVariableMonitoringResponse) check(c *schema.Check) {
 		v.SetMonitoringResult[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetVariableMonitoring".
@@ -188,7 +165,8 @@ func (*SetVariableMonitoringResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetVariableMonitoringResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

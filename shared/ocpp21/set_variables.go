@@ -37,15 +37,11 @@ func (v *SetVariablesRequest) decode(r *lenient.Reader) bool {
 					v.SetVariableData = v.SetVariableData[:len(v.SetVariableData)-1]
 				}
 			}
-			if len(v.SetVariableData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SetVariableData))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,17 +51,13 @@ func (v *SetVariablesRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariablesRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"setVariableData":`...)
+	b = lenient.AppendName(b, `,"setVariableData":`)
 	fromSetVariableData := len(b)
 	for i := range v.SetVariableData {
-		b = append(b, ',')
-		b = v.SetVariableData[i].AppendJSON(b)
+		b = v.SetVariableData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSetVariableData)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -76,11 +68,7 @@ func (v *SetVariablesRequest) check(c *schema.Check) {
 		v.SetVariableData[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetVariables".
@@ -92,7 +80,8 @@ func (*SetVariablesRequest) NewResponse() Response { return new(SetVariablesResp
 // Decode reads a payload, see the package comment.
 func (v *SetVariablesRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -132,15 +121,11 @@ func (v *SetVariablesResponse) decode(r *lenient.Reader) bool {
 					v.SetVariableResult = v.SetVariableResult[:len(v.SetVariableResult)-1]
 				}
 			}
-			if len(v.SetVariableResult) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SetVariableResult))
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -150,17 +135,13 @@ func (v *SetVariablesResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariablesResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"setVariableResult":`...)
+	b = lenient.AppendName(b, `,"setVariableResult":`)
 	fromSetVariableResult := len(b)
 	for i := range v.SetVariableResult {
-		b = append(b, ',')
-		b = v.SetVariableResult[i].AppendJSON(b)
+		b = v.SetVariableResult[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSetVariableResult)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -171,11 +152,7 @@ func (v *SetVariablesResponse) check(c *schema.Check) {
 		v.SetVariableResult[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SetVariables".
@@ -186,7 +163,8 @@ func (*SetVariablesResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SetVariablesResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	v.reset()
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,23 +27,17 @@ func (v *SignCertificateRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CSR = r.Text()
+			r.TextTo(&v.CSR)
 		case 1:
-			v.CertificateType = CertificateSigningUse(r.Word(certificateSigningUseWords))
+			r.WordTo((*string)(&v.CertificateType), certificateSigningUseWords)
 		case 2:
-			if e := new(CertificateHashData); e.decode(r) {
-				v.HashRootCertificate = e
-			}
+			decodeCertificateHashData(r, &v.HashRootCertificate)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.RequestID = &e
-			}
+			r.OptionalInt(&v.RequestID)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -54,24 +47,11 @@ func (v *SignCertificateRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignCertificateRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"csr":`...)
-	b = lenient.AppendString(b, v.CSR)
-	if v.CertificateType != "" {
-		b = append(b, `,"certificateType":`...)
-		b = lenient.AppendString(b, string(v.CertificateType))
-	}
-	if v.HashRootCertificate != nil {
-		b = append(b, `,"hashRootCertificate":`...)
-		b = v.HashRootCertificate.AppendJSON(b)
-	}
-	if v.RequestID != nil {
-		b = append(b, `,"requestId":`...)
-		b = strconv.AppendInt(b, *v.RequestID, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"csr":`, v.CSR)
+	b = lenient.AppendOptionalText(b, `,"certificateType":`, string(v.CertificateType))
+	b = appendCertificateHashData(b, `,"hashRootCertificate":`, v.HashRootCertificate)
+	b = lenient.AppendOptionalInt(b, `,"requestId":`, v.RequestID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -80,16 +60,8 @@ func (v *SignCertificateRequest) check(c *schema.Check) {
 	if v.CertificateType != "" {
 		c.Word("certificateType", string(v.CertificateType), certificateSigningUseWords)
 	}
-	if v.HashRootCertificate != nil {
-		c.Enter("hashRootCertificate")
-		v.HashRootCertificate.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCertificateHashData(c, "hashRootCertificate", v.HashRootCertificate)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SignCertificate".
@@ -101,7 +73,8 @@ func (*SignCertificateRequest) NewResponse() Response { return new(SignCertifica
 // Decode reads a payload, see the package comment.
 func (v *SignCertificateRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignCertificateRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -129,17 +102,13 @@ func (v *SignCertificateResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -149,31 +118,16 @@ func (v *SignCertificateResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignCertificateResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *SignCertificateResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "SignCertificate".
@@ -184,7 +138,8 @@ func (*SignCertificateResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *SignCertificateResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = SignCertificateResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

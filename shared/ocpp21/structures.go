@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,19 +27,17 @@ func (v *ACChargingParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EnergyAmount, _ = r.Number()
+			r.NumberTo(&v.EnergyAmount)
 		case 1:
-			v.EVMinCurrent, _ = r.Number()
+			r.NumberTo(&v.EVMinCurrent)
 		case 2:
-			v.EVMaxCurrent, _ = r.Number()
+			r.NumberTo(&v.EVMaxCurrent)
 		case 3:
-			v.EVMaxVoltage, _ = r.Number()
+			r.NumberTo(&v.EVMaxVoltage)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -50,18 +47,11 @@ func (v *ACChargingParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ACChargingParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"energyAmount":`...)
-	b = lenient.AppendNumber(b, v.EnergyAmount)
-	b = append(b, `,"evMinCurrent":`...)
-	b = lenient.AppendNumber(b, v.EVMinCurrent)
-	b = append(b, `,"evMaxCurrent":`...)
-	b = lenient.AppendNumber(b, v.EVMaxCurrent)
-	b = append(b, `,"evMaxVoltage":`...)
-	b = lenient.AppendNumber(b, v.EVMaxVoltage)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"energyAmount":`, v.EnergyAmount)
+	b = lenient.AppendFloat(b, `,"evMinCurrent":`, v.EVMinCurrent)
+	b = lenient.AppendFloat(b, `,"evMaxCurrent":`, v.EVMaxCurrent)
+	b = lenient.AppendFloat(b, `,"evMaxVoltage":`, v.EVMaxVoltage)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -70,11 +60,32 @@ func (v *ACChargingParameters) check(c *schema.Check) {
 	c.Finite("evMinCurrent", v.EVMinCurrent)
 	c.Finite("evMaxCurrent", v.EVMaxCurrent)
 	c.Finite("evMaxVoltage", v.EVMaxVoltage)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeACChargingParameters(r *lenient.Reader, v **ACChargingParameters) {
+	if e := new(ACChargingParameters); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendACChargingParameters(b []byte, name string, v *ACChargingParameters) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkACChargingParameters(c *schema.Check, name string, v *ACChargingParameters) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // APN is a part of SetNetworkProfileRequest.
@@ -98,29 +109,23 @@ func (v *APN) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.APN = r.Text()
+			r.TextTo(&v.APN)
 		case 1:
-			v.APNUserName = r.Text()
+			r.TextTo(&v.APNUserName)
 		case 2:
-			v.APNPassword = r.Text()
+			r.TextTo(&v.APNPassword)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.SimPin = &e
-			}
+			r.OptionalInt(&v.SimPin)
 		case 4:
-			v.PreferredNetwork = r.Text()
+			r.TextTo(&v.PreferredNetwork)
 		case 5:
-			if e, ok := r.Bool(); ok {
-				v.UseOnlyPreferredNetwork = &e
-			}
+			r.OptionalBool(&v.UseOnlyPreferredNetwork)
 		case 6:
-			v.APNAuthentication = APNAuthentication(r.Word(apnAuthenticationWords))
+			r.WordTo((*string)(&v.APNAuthentication), apnAuthenticationWords)
 		case 7:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -130,34 +135,14 @@ func (v *APN) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *APN) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"apn":`...)
-	b = lenient.AppendString(b, v.APN)
-	if v.APNUserName != "" {
-		b = append(b, `,"apnUserName":`...)
-		b = lenient.AppendString(b, v.APNUserName)
-	}
-	if v.APNPassword != "" {
-		b = append(b, `,"apnPassword":`...)
-		b = lenient.AppendString(b, v.APNPassword)
-	}
-	if v.SimPin != nil {
-		b = append(b, `,"simPin":`...)
-		b = strconv.AppendInt(b, *v.SimPin, 10)
-	}
-	if v.PreferredNetwork != "" {
-		b = append(b, `,"preferredNetwork":`...)
-		b = lenient.AppendString(b, v.PreferredNetwork)
-	}
-	if v.UseOnlyPreferredNetwork != nil {
-		b = append(b, `,"useOnlyPreferredNetwork":`...)
-		b = strconv.AppendBool(b, *v.UseOnlyPreferredNetwork)
-	}
-	b = append(b, `,"apnAuthentication":`...)
-	b = lenient.AppendString(b, string(v.APNAuthentication))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"apn":`, v.APN)
+	b = lenient.AppendOptionalText(b, `,"apnUserName":`, v.APNUserName)
+	b = lenient.AppendOptionalText(b, `,"apnPassword":`, v.APNPassword)
+	b = lenient.AppendOptionalInt(b, `,"simPin":`, v.SimPin)
+	b = lenient.AppendOptionalText(b, `,"preferredNetwork":`, v.PreferredNetwork)
+	b = lenient.AppendOptionalBool(b, `,"useOnlyPreferredNetwork":`, v.UseOnlyPreferredNetwork)
+	b = lenient.AppendText(b, `,"apnAuthentication":`, string(v.APNAuthentication))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -167,11 +152,32 @@ func (v *APN) check(c *schema.Check) {
 	c.Length("apnPassword", v.APNPassword, 64)
 	c.Length("preferredNetwork", v.PreferredNetwork, 6)
 	c.Word("apnAuthentication", string(v.APNAuthentication), apnAuthenticationWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeAPN(r *lenient.Reader, v **APN) {
+	if e := new(APN); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendAPN(b []byte, name string, v *APN) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkAPN(c *schema.Check, name string, v *APN) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // AbsolutePriceSchedule is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -204,25 +210,21 @@ func (v *AbsolutePriceSchedule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TimeAnchor = r.Time()
+			r.TimeTo(&v.TimeAnchor)
 		case 1:
-			v.PriceScheduleID, _ = r.Int()
+			r.IntTo(&v.PriceScheduleID)
 		case 2:
-			v.PriceScheduleDescription = r.Text()
+			r.TextTo(&v.PriceScheduleDescription)
 		case 3:
-			v.Currency = r.Text()
+			r.TextTo(&v.Currency)
 		case 4:
-			v.Language = r.Text()
+			r.TextTo(&v.Language)
 		case 5:
-			v.PriceAlgorithm = r.Text()
+			r.TextTo(&v.PriceAlgorithm)
 		case 6:
-			if e := new(RationalNumber); e.decode(r) {
-				v.MinimumCost = e
-			}
+			decodeRationalNumber(r, &v.MinimumCost)
 		case 7:
-			if e := new(RationalNumber); e.decode(r) {
-				v.MaximumCost = e
-			}
+			decodeRationalNumber(r, &v.MaximumCost)
 		case 8:
 			v.PriceRuleStacks = v.PriceRuleStacks[:0]
 			for a := r.Array(); a.Next(); {
@@ -233,9 +235,7 @@ func (v *AbsolutePriceSchedule) decode(r *lenient.Reader) bool {
 					v.PriceRuleStacks = v.PriceRuleStacks[:len(v.PriceRuleStacks)-1]
 				}
 			}
-			if len(v.PriceRuleStacks) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.PriceRuleStacks))
 		case 9:
 			v.TaxRules = v.TaxRules[:0]
 			for a := r.Array(); a.Next(); {
@@ -246,13 +246,9 @@ func (v *AbsolutePriceSchedule) decode(r *lenient.Reader) bool {
 					v.TaxRules = v.TaxRules[:len(v.TaxRules)-1]
 				}
 			}
-			if len(v.TaxRules) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.TaxRules))
 		case 10:
-			if e := new(OverstayRuleList); e.decode(r) {
-				v.OverstayRuleList = e
-			}
+			decodeOverstayRuleList(r, &v.OverstayRuleList)
 		case 11:
 			v.AdditionalSelectedServices = v.AdditionalSelectedServices[:0]
 			for a := r.Array(); a.Next(); {
@@ -263,15 +259,11 @@ func (v *AbsolutePriceSchedule) decode(r *lenient.Reader) bool {
 					v.AdditionalSelectedServices = v.AdditionalSelectedServices[:len(v.AdditionalSelectedServices)-1]
 				}
 			}
-			if len(v.AdditionalSelectedServices) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.AdditionalSelectedServices))
 		case 12:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -281,61 +273,38 @@ func (v *AbsolutePriceSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AbsolutePriceSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"timeAnchor":`...)
-	b = v.TimeAnchor.AppendJSON(b)
-	b = append(b, `,"priceScheduleID":`...)
-	b = strconv.AppendInt(b, v.PriceScheduleID, 10)
-	if v.PriceScheduleDescription != "" {
-		b = append(b, `,"priceScheduleDescription":`...)
-		b = lenient.AppendString(b, v.PriceScheduleDescription)
-	}
-	b = append(b, `,"currency":`...)
-	b = lenient.AppendString(b, v.Currency)
-	b = append(b, `,"language":`...)
-	b = lenient.AppendString(b, v.Language)
-	b = append(b, `,"priceAlgorithm":`...)
-	b = lenient.AppendString(b, v.PriceAlgorithm)
-	if v.MinimumCost != nil {
-		b = append(b, `,"minimumCost":`...)
-		b = v.MinimumCost.AppendJSON(b)
-	}
-	if v.MaximumCost != nil {
-		b = append(b, `,"maximumCost":`...)
-		b = v.MaximumCost.AppendJSON(b)
-	}
-	b = append(b, `,"priceRuleStacks":`...)
+	b = lenient.AppendDate(b, `,"timeAnchor":`, &v.TimeAnchor)
+	b = lenient.AppendInt(b, `,"priceScheduleID":`, v.PriceScheduleID)
+	b = lenient.AppendOptionalText(b, `,"priceScheduleDescription":`, v.PriceScheduleDescription)
+	b = lenient.AppendText(b, `,"currency":`, v.Currency)
+	b = lenient.AppendText(b, `,"language":`, v.Language)
+	b = lenient.AppendText(b, `,"priceAlgorithm":`, v.PriceAlgorithm)
+	b = appendRationalNumber(b, `,"minimumCost":`, v.MinimumCost)
+	b = appendRationalNumber(b, `,"maximumCost":`, v.MaximumCost)
+	b = lenient.AppendName(b, `,"priceRuleStacks":`)
 	fromPriceRuleStacks := len(b)
 	for i := range v.PriceRuleStacks {
-		b = append(b, ',')
-		b = v.PriceRuleStacks[i].AppendJSON(b)
+		b = v.PriceRuleStacks[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromPriceRuleStacks)
 	if len(v.TaxRules) > 0 {
-		b = append(b, `,"taxRules":`...)
+		b = lenient.AppendName(b, `,"taxRules":`)
 		fromTaxRules := len(b)
 		for i := range v.TaxRules {
-			b = append(b, ',')
-			b = v.TaxRules[i].AppendJSON(b)
+			b = v.TaxRules[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromTaxRules)
 	}
-	if v.OverstayRuleList != nil {
-		b = append(b, `,"overstayRuleList":`...)
-		b = v.OverstayRuleList.AppendJSON(b)
-	}
+	b = appendOverstayRuleList(b, `,"overstayRuleList":`, v.OverstayRuleList)
 	if len(v.AdditionalSelectedServices) > 0 {
-		b = append(b, `,"additionalSelectedServices":`...)
+		b = lenient.AppendName(b, `,"additionalSelectedServices":`)
 		fromAdditionalSelectedServices := len(b)
 		for i := range v.AdditionalSelectedServices {
-			b = append(b, ',')
-			b = v.AdditionalSelectedServices[i].AppendJSON(b)
+			b = v.AdditionalSelectedServices[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromAdditionalSelectedServices)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -346,16 +315,8 @@ func (v *AbsolutePriceSchedule) check(c *schema.Check) {
 	c.Length("currency", v.Currency, 3)
 	c.Length("language", v.Language, 8)
 	c.Length("priceAlgorithm", v.PriceAlgorithm, 2000)
-	if v.MinimumCost != nil {
-		c.Enter("minimumCost")
-		v.MinimumCost.check(c)
-		c.Leave()
-	}
-	if v.MaximumCost != nil {
-		c.Enter("maximumCost")
-		v.MaximumCost.check(c)
-		c.Leave()
-	}
+	checkRationalNumber(c, "minimumCost", v.MinimumCost)
+	checkRationalNumber(c, "maximumCost", v.MaximumCost)
 	c.Items("priceRuleStacks", len(v.PriceRuleStacks), 1, 1024)
 	for i := range v.PriceRuleStacks {
 		c.EnterItem("priceRuleStacks", i)
@@ -370,11 +331,7 @@ func (v *AbsolutePriceSchedule) check(c *schema.Check) {
 		v.TaxRules[i].check(c)
 		c.Leave()
 	}
-	if v.OverstayRuleList != nil {
-		c.Enter("overstayRuleList")
-		v.OverstayRuleList.check(c)
-		c.Leave()
-	}
+	checkOverstayRuleList(c, "overstayRuleList", v.OverstayRuleList)
 	if len(v.AdditionalSelectedServices) > 0 {
 		c.Items("additionalSelectedServices", len(v.AdditionalSelectedServices), 1, 5)
 	}
@@ -383,11 +340,32 @@ func (v *AbsolutePriceSchedule) check(c *schema.Check) {
 		v.AdditionalSelectedServices[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeAbsolutePriceSchedule(r *lenient.Reader, v **AbsolutePriceSchedule) {
+	if e := new(AbsolutePriceSchedule); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendAbsolutePriceSchedule(b []byte, name string, v *AbsolutePriceSchedule) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkAbsolutePriceSchedule(c *schema.Check, name string, v *AbsolutePriceSchedule) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // AdditionalInfo is a part of AuthorizeRequest and 9 other messages.
@@ -406,15 +384,13 @@ func (v *AdditionalInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.AdditionalIDToken = r.Text()
+			r.TextTo(&v.AdditionalIDToken)
 		case 1:
-			v.Type = r.Text()
+			r.TextTo(&v.Type)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -424,25 +400,16 @@ func (v *AdditionalInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AdditionalInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"additionalIdToken":`...)
-	b = lenient.AppendString(b, v.AdditionalIDToken)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, v.Type)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"additionalIdToken":`, v.AdditionalIDToken)
+	b = lenient.AppendText(b, `,"type":`, v.Type)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *AdditionalInfo) check(c *schema.Check) {
 	c.Length("additionalIdToken", v.AdditionalIDToken, 255)
 	c.Length("type", v.Type, 50)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // AdditionalSelectedServices is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -464,13 +431,11 @@ func (v *AdditionalSelectedServices) decode(r *lenient.Reader) bool {
 			v.ServiceFee = RationalNumber{}
 			v.ServiceFee.decode(r)
 		case 1:
-			v.ServiceName = r.Text()
+			r.TextTo(&v.ServiceName)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -480,14 +445,9 @@ func (v *AdditionalSelectedServices) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AdditionalSelectedServices) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"serviceFee":`...)
-	b = v.ServiceFee.AppendJSON(b)
-	b = append(b, `,"serviceName":`...)
-	b = lenient.AppendString(b, v.ServiceName)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.ServiceFee.AppendJSON(lenient.AppendName(b, `,"serviceFee":`))
+	b = lenient.AppendText(b, `,"serviceName":`, v.ServiceName)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -496,11 +456,7 @@ func (v *AdditionalSelectedServices) check(c *schema.Check) {
 	v.ServiceFee.check(c)
 	c.Leave()
 	c.Length("serviceName", v.ServiceName, 80)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Address is a part of NotifySettlementRequest, VatNumberValidationResponse.
@@ -523,23 +479,21 @@ func (v *Address) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Name = r.Text()
+			r.TextTo(&v.Name)
 		case 1:
-			v.Address1 = r.Text()
+			r.TextTo(&v.Address1)
 		case 2:
-			v.Address2 = r.Text()
+			r.TextTo(&v.Address2)
 		case 3:
-			v.City = r.Text()
+			r.TextTo(&v.City)
 		case 4:
-			v.PostalCode = r.Text()
+			r.TextTo(&v.PostalCode)
 		case 5:
-			v.Country = r.Text()
+			r.TextTo(&v.Country)
 		case 6:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -549,26 +503,13 @@ func (v *Address) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Address) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"name":`...)
-	b = lenient.AppendString(b, v.Name)
-	b = append(b, `,"address1":`...)
-	b = lenient.AppendString(b, v.Address1)
-	if v.Address2 != "" {
-		b = append(b, `,"address2":`...)
-		b = lenient.AppendString(b, v.Address2)
-	}
-	b = append(b, `,"city":`...)
-	b = lenient.AppendString(b, v.City)
-	if v.PostalCode != "" {
-		b = append(b, `,"postalCode":`...)
-		b = lenient.AppendString(b, v.PostalCode)
-	}
-	b = append(b, `,"country":`...)
-	b = lenient.AppendString(b, v.Country)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"name":`, v.Name)
+	b = lenient.AppendText(b, `,"address1":`, v.Address1)
+	b = lenient.AppendOptionalText(b, `,"address2":`, v.Address2)
+	b = lenient.AppendText(b, `,"city":`, v.City)
+	b = lenient.AppendOptionalText(b, `,"postalCode":`, v.PostalCode)
+	b = lenient.AppendText(b, `,"country":`, v.Country)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -579,11 +520,32 @@ func (v *Address) check(c *schema.Check) {
 	c.Length("city", v.City, 100)
 	c.Length("postalCode", v.PostalCode, 20)
 	c.Length("country", v.Country, 50)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeAddress(r *lenient.Reader, v **Address) {
+	if e := new(Address); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendAddress(b []byte, name string, v *Address) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkAddress(c *schema.Check, name string, v *Address) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // AuthorizationData is a part of SendLocalListRequest.
@@ -605,15 +567,11 @@ func (v *AuthorizationData) decode(r *lenient.Reader) bool {
 			v.IDToken = IDToken{}
 			v.IDToken.decode(r)
 		case 1:
-			if e := new(IDTokenInfo); e.decode(r) {
-				v.IDTokenInfo = e
-			}
+			decodeIDTokenInfo(r, &v.IDTokenInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -623,16 +581,9 @@ func (v *AuthorizationData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *AuthorizationData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"idToken":`...)
-	b = v.IDToken.AppendJSON(b)
-	if v.IDTokenInfo != nil {
-		b = append(b, `,"idTokenInfo":`...)
-		b = v.IDTokenInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.IDToken.AppendJSON(lenient.AppendName(b, `,"idToken":`))
+	b = appendIDTokenInfo(b, `,"idTokenInfo":`, v.IDTokenInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -640,16 +591,8 @@ func (v *AuthorizationData) check(c *schema.Check) {
 	c.Enter("idToken")
 	v.IDToken.check(c)
 	c.Leave()
-	if v.IDTokenInfo != nil {
-		c.Enter("idTokenInfo")
-		v.IDTokenInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkIDTokenInfo(c, "idTokenInfo", v.IDTokenInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // BatteryData is a part of BatterySwapRequest.
@@ -672,23 +615,21 @@ func (v *BatteryData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 1:
-			v.SerialNumber = r.Text()
+			r.TextTo(&v.SerialNumber)
 		case 2:
-			v.SoC, _ = r.Number()
+			r.NumberTo(&v.SoC)
 		case 3:
-			v.SoH, _ = r.Number()
+			r.NumberTo(&v.SoH)
 		case 4:
-			v.ProductionDate = r.Time()
+			r.TimeTo(&v.ProductionDate)
 		case 5:
-			v.VendorInfo = r.Text()
+			r.TextTo(&v.VendorInfo)
 		case 6:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -698,26 +639,13 @@ func (v *BatteryData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *BatteryData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"serialNumber":`...)
-	b = lenient.AppendString(b, v.SerialNumber)
-	b = append(b, `,"soC":`...)
-	b = lenient.AppendNumber(b, v.SoC)
-	b = append(b, `,"soH":`...)
-	b = lenient.AppendNumber(b, v.SoH)
-	if !v.ProductionDate.IsZero() {
-		b = append(b, `,"productionDate":`...)
-		b = v.ProductionDate.AppendJSON(b)
-	}
-	if v.VendorInfo != "" {
-		b = append(b, `,"vendorInfo":`...)
-		b = lenient.AppendString(b, v.VendorInfo)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendText(b, `,"serialNumber":`, v.SerialNumber)
+	b = lenient.AppendFloat(b, `,"soC":`, v.SoC)
+	b = lenient.AppendFloat(b, `,"soH":`, v.SoH)
+	b = lenient.AppendOptionalDate(b, `,"productionDate":`, &v.ProductionDate)
+	b = lenient.AppendOptionalText(b, `,"vendorInfo":`, v.VendorInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -734,11 +662,7 @@ func (v *BatteryData) check(c *schema.Check) {
 		c.Time("productionDate", v.ProductionDate)
 	}
 	c.Length("vendorInfo", v.VendorInfo, 500)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // CertificateHashData is a part of CustomerInformationRequest and 5 other messages.
@@ -759,19 +683,17 @@ func (v *CertificateHashData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.HashAlgorithm = HashAlgorithm(r.Word(hashAlgorithmWords))
+			r.WordTo((*string)(&v.HashAlgorithm), hashAlgorithmWords)
 		case 1:
-			v.IssuerNameHash = r.Text()
+			r.TextTo(&v.IssuerNameHash)
 		case 2:
-			v.IssuerKeyHash = r.Text()
+			r.TextTo(&v.IssuerKeyHash)
 		case 3:
-			v.SerialNumber = r.Text()
+			r.TextTo(&v.SerialNumber)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -781,18 +703,11 @@ func (v *CertificateHashData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateHashData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"hashAlgorithm":`...)
-	b = lenient.AppendString(b, string(v.HashAlgorithm))
-	b = append(b, `,"issuerNameHash":`...)
-	b = lenient.AppendString(b, v.IssuerNameHash)
-	b = append(b, `,"issuerKeyHash":`...)
-	b = lenient.AppendString(b, v.IssuerKeyHash)
-	b = append(b, `,"serialNumber":`...)
-	b = lenient.AppendString(b, v.SerialNumber)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"hashAlgorithm":`, string(v.HashAlgorithm))
+	b = lenient.AppendText(b, `,"issuerNameHash":`, v.IssuerNameHash)
+	b = lenient.AppendText(b, `,"issuerKeyHash":`, v.IssuerKeyHash)
+	b = lenient.AppendText(b, `,"serialNumber":`, v.SerialNumber)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -801,11 +716,32 @@ func (v *CertificateHashData) check(c *schema.Check) {
 	c.Length("issuerNameHash", v.IssuerNameHash, 128)
 	c.Length("issuerKeyHash", v.IssuerKeyHash, 128)
 	c.Length("serialNumber", v.SerialNumber, 40)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeCertificateHashData(r *lenient.Reader, v **CertificateHashData) {
+	if e := new(CertificateHashData); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendCertificateHashData(b []byte, name string, v *CertificateHashData) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkCertificateHashData(c *schema.Check, name string, v *CertificateHashData) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // CertificateHashDataChain is a part of GetInstalledCertificateIdsResponse.
@@ -832,7 +768,7 @@ func (v *CertificateHashDataChain) decode(r *lenient.Reader) bool {
 			v.CertificateHashData = CertificateHashData{}
 			v.CertificateHashData.decode(r)
 		case 1:
-			v.CertificateType = GetCertificateIDUse(r.Word(getCertificateIDUseWords))
+			r.WordTo((*string)(&v.CertificateType), getCertificateIDUseWords)
 		case 2:
 			v.ChildCertificateHashData = v.ChildCertificateHashData[:0]
 			for a := r.Array(); a.Next(); {
@@ -843,15 +779,11 @@ func (v *CertificateHashDataChain) decode(r *lenient.Reader) bool {
 					v.ChildCertificateHashData = v.ChildCertificateHashData[:len(v.ChildCertificateHashData)-1]
 				}
 			}
-			if len(v.ChildCertificateHashData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChildCertificateHashData))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -861,23 +793,17 @@ func (v *CertificateHashDataChain) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateHashDataChain) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateHashData":`...)
-	b = v.CertificateHashData.AppendJSON(b)
-	b = append(b, `,"certificateType":`...)
-	b = lenient.AppendString(b, string(v.CertificateType))
+	b = v.CertificateHashData.AppendJSON(lenient.AppendName(b, `,"certificateHashData":`))
+	b = lenient.AppendText(b, `,"certificateType":`, string(v.CertificateType))
 	if len(v.ChildCertificateHashData) > 0 {
-		b = append(b, `,"childCertificateHashData":`...)
+		b = lenient.AppendName(b, `,"childCertificateHashData":`)
 		fromChildCertificateHashData := len(b)
 		for i := range v.ChildCertificateHashData {
-			b = append(b, ',')
-			b = v.ChildCertificateHashData[i].AppendJSON(b)
+			b = v.ChildCertificateHashData[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromChildCertificateHashData)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -894,11 +820,7 @@ func (v *CertificateHashDataChain) check(c *schema.Check) {
 		v.ChildCertificateHashData[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // CertificateStatus is a part of GetCertificateChainStatusResponse.
@@ -922,17 +844,15 @@ func (v *CertificateStatus) decode(r *lenient.Reader) bool {
 			v.CertificateHashData = CertificateHashData{}
 			v.CertificateHashData.decode(r)
 		case 1:
-			v.Source = CertificateStatusSource(r.Word(certificateStatusSourceWords))
+			r.WordTo((*string)(&v.Source), certificateStatusSourceWords)
 		case 2:
-			v.Status = CertificateStatusType(r.Word(certificateStatusTypeWords))
+			r.WordTo((*string)(&v.Status), certificateStatusTypeWords)
 		case 3:
-			v.NextUpdate = r.Time()
+			r.TimeTo(&v.NextUpdate)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -942,18 +862,11 @@ func (v *CertificateStatus) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateStatus) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateHashData":`...)
-	b = v.CertificateHashData.AppendJSON(b)
-	b = append(b, `,"source":`...)
-	b = lenient.AppendString(b, string(v.Source))
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	b = append(b, `,"nextUpdate":`...)
-	b = v.NextUpdate.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.CertificateHashData.AppendJSON(lenient.AppendName(b, `,"certificateHashData":`))
+	b = lenient.AppendText(b, `,"source":`, string(v.Source))
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendDate(b, `,"nextUpdate":`, &v.NextUpdate)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -964,11 +877,7 @@ func (v *CertificateStatus) check(c *schema.Check) {
 	c.Word("source", string(v.Source), certificateStatusSourceWords)
 	c.Word("status", string(v.Status), certificateStatusTypeWords)
 	c.Time("nextUpdate", v.NextUpdate)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // CertificateStatusRequestInfo is a part of GetCertificateChainStatusRequest.
@@ -991,21 +900,14 @@ func (v *CertificateStatusRequestInfo) decode(r *lenient.Reader) bool {
 			v.CertificateHashData = CertificateHashData{}
 			v.CertificateHashData.decode(r)
 		case 1:
-			v.Source = CertificateStatusSource(r.Word(certificateStatusSourceWords))
+			r.WordTo((*string)(&v.Source), certificateStatusSourceWords)
 		case 2:
-			v.Urls = nil
-			for a := r.Array(); a.Next(); {
-				v.Urls = append(v.Urls, r.Text())
-			}
-			if len(v.Urls) == 0 {
-				r.NoItems()
-			}
+			v.Urls = r.Texts()
+			r.Items(len(v.Urls))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1015,21 +917,10 @@ func (v *CertificateStatusRequestInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CertificateStatusRequestInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"certificateHashData":`...)
-	b = v.CertificateHashData.AppendJSON(b)
-	b = append(b, `,"source":`...)
-	b = lenient.AppendString(b, string(v.Source))
-	b = append(b, `,"urls":`...)
-	fromUrls := len(b)
-	for i := range v.Urls {
-		b = append(b, ',')
-		b = lenient.AppendString(b, v.Urls[i])
-	}
-	b = lenient.CloseArray(b, fromUrls)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.CertificateHashData.AppendJSON(lenient.AppendName(b, `,"certificateHashData":`))
+	b = lenient.AppendText(b, `,"source":`, string(v.Source))
+	b = lenient.AppendTexts(b, `,"urls":`, v.Urls)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -1044,11 +935,7 @@ func (v *CertificateStatusRequestInfo) check(c *schema.Check) {
 		c.Length("", v.Urls[i], 2000)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ChargingLimit is a part of NotifyChargingLimitRequest.
@@ -1068,21 +955,15 @@ func (v *ChargingLimit) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ChargingLimitSource = r.Text()
+			r.TextTo(&v.ChargingLimitSource)
 		case 1:
-			if e, ok := r.Bool(); ok {
-				v.IsLocalGeneration = &e
-			}
+			r.OptionalBool(&v.IsLocalGeneration)
 		case 2:
-			if e, ok := r.Bool(); ok {
-				v.IsGridCritical = &e
-			}
+			r.OptionalBool(&v.IsGridCritical)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1092,30 +973,16 @@ func (v *ChargingLimit) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingLimit) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"chargingLimitSource":`...)
-	b = lenient.AppendString(b, v.ChargingLimitSource)
-	if v.IsLocalGeneration != nil {
-		b = append(b, `,"isLocalGeneration":`...)
-		b = strconv.AppendBool(b, *v.IsLocalGeneration)
-	}
-	if v.IsGridCritical != nil {
-		b = append(b, `,"isGridCritical":`...)
-		b = strconv.AppendBool(b, *v.IsGridCritical)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"chargingLimitSource":`, v.ChargingLimitSource)
+	b = lenient.AppendOptionalBool(b, `,"isLocalGeneration":`, v.IsLocalGeneration)
+	b = lenient.AppendOptionalBool(b, `,"isGridCritical":`, v.IsGridCritical)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingLimit) check(c *schema.Check) {
 	c.Length("chargingLimitSource", v.ChargingLimitSource, 20)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ChargingNeeds is a part of NotifyEVChargingNeedsRequest.
@@ -1142,47 +1009,30 @@ func (v *ChargingNeeds) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(ACChargingParameters); e.decode(r) {
-				v.ACChargingParameters = e
-			}
+			decodeACChargingParameters(r, &v.ACChargingParameters)
 		case 1:
-			if e := new(DERChargingParameters); e.decode(r) {
-				v.DERChargingParameters = e
-			}
+			decodeDERChargingParameters(r, &v.DERChargingParameters)
 		case 2:
-			if e := new(EVEnergyOffer); e.decode(r) {
-				v.EVEnergyOffer = e
-			}
+			decodeEVEnergyOffer(r, &v.EVEnergyOffer)
 		case 3:
-			v.RequestedEnergyTransfer = EnergyTransferMode(r.Word(energyTransferModeWords))
+			r.WordTo((*string)(&v.RequestedEnergyTransfer), energyTransferModeWords)
 		case 4:
-			if e := new(DCChargingParameters); e.decode(r) {
-				v.DCChargingParameters = e
-			}
+			decodeDCChargingParameters(r, &v.DCChargingParameters)
 		case 5:
-			if e := new(V2XChargingParameters); e.decode(r) {
-				v.V2xChargingParameters = e
-			}
+			decodeV2XChargingParameters(r, &v.V2xChargingParameters)
 		case 6:
-			v.AvailableEnergyTransfer = nil
-			for a := r.Array(); a.Next(); {
-				v.AvailableEnergyTransfer = append(v.AvailableEnergyTransfer, EnergyTransferMode(r.Word(energyTransferModeWords)))
-			}
-			if len(v.AvailableEnergyTransfer) == 0 {
-				r.NoItems()
-			}
+			v.AvailableEnergyTransfer = lenient.Words[EnergyTransferMode](r, energyTransferModeWords)
+			r.Items(len(v.AvailableEnergyTransfer))
 		case 7:
-			v.ControlMode = ControlMode(r.Word(controlModeWords))
+			r.WordTo((*string)(&v.ControlMode), controlModeWords)
 		case 8:
-			v.MobilityNeedsMode = MobilityNeedsMode(r.Word(mobilityNeedsModeWords))
+			r.WordTo((*string)(&v.MobilityNeedsMode), mobilityNeedsModeWords)
 		case 9:
-			v.DepartureTime = r.Time()
+			r.TimeTo(&v.DepartureTime)
 		case 10:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1192,83 +1042,27 @@ func (v *ChargingNeeds) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingNeeds) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ACChargingParameters != nil {
-		b = append(b, `,"acChargingParameters":`...)
-		b = v.ACChargingParameters.AppendJSON(b)
-	}
-	if v.DERChargingParameters != nil {
-		b = append(b, `,"derChargingParameters":`...)
-		b = v.DERChargingParameters.AppendJSON(b)
-	}
-	if v.EVEnergyOffer != nil {
-		b = append(b, `,"evEnergyOffer":`...)
-		b = v.EVEnergyOffer.AppendJSON(b)
-	}
-	b = append(b, `,"requestedEnergyTransfer":`...)
-	b = lenient.AppendString(b, string(v.RequestedEnergyTransfer))
-	if v.DCChargingParameters != nil {
-		b = append(b, `,"dcChargingParameters":`...)
-		b = v.DCChargingParameters.AppendJSON(b)
-	}
-	if v.V2xChargingParameters != nil {
-		b = append(b, `,"v2xChargingParameters":`...)
-		b = v.V2xChargingParameters.AppendJSON(b)
-	}
-	if len(v.AvailableEnergyTransfer) > 0 {
-		b = append(b, `,"availableEnergyTransfer":`...)
-		fromAvailableEnergyTransfer := len(b)
-		for i := range v.AvailableEnergyTransfer {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.AvailableEnergyTransfer[i]))
-		}
-		b = lenient.CloseArray(b, fromAvailableEnergyTransfer)
-	}
-	if v.ControlMode != "" {
-		b = append(b, `,"controlMode":`...)
-		b = lenient.AppendString(b, string(v.ControlMode))
-	}
-	if v.MobilityNeedsMode != "" {
-		b = append(b, `,"mobilityNeedsMode":`...)
-		b = lenient.AppendString(b, string(v.MobilityNeedsMode))
-	}
-	if !v.DepartureTime.IsZero() {
-		b = append(b, `,"departureTime":`...)
-		b = v.DepartureTime.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendACChargingParameters(b, `,"acChargingParameters":`, v.ACChargingParameters)
+	b = appendDERChargingParameters(b, `,"derChargingParameters":`, v.DERChargingParameters)
+	b = appendEVEnergyOffer(b, `,"evEnergyOffer":`, v.EVEnergyOffer)
+	b = lenient.AppendText(b, `,"requestedEnergyTransfer":`, string(v.RequestedEnergyTransfer))
+	b = appendDCChargingParameters(b, `,"dcChargingParameters":`, v.DCChargingParameters)
+	b = appendV2XChargingParameters(b, `,"v2xChargingParameters":`, v.V2xChargingParameters)
+	b = lenient.AppendOptionalTexts(b, `,"availableEnergyTransfer":`, v.AvailableEnergyTransfer)
+	b = lenient.AppendOptionalText(b, `,"controlMode":`, string(v.ControlMode))
+	b = lenient.AppendOptionalText(b, `,"mobilityNeedsMode":`, string(v.MobilityNeedsMode))
+	b = lenient.AppendOptionalDate(b, `,"departureTime":`, &v.DepartureTime)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingNeeds) check(c *schema.Check) {
-	if v.ACChargingParameters != nil {
-		c.Enter("acChargingParameters")
-		v.ACChargingParameters.check(c)
-		c.Leave()
-	}
-	if v.DERChargingParameters != nil {
-		c.Enter("derChargingParameters")
-		v.DERChargingParameters.check(c)
-		c.Leave()
-	}
-	if v.EVEnergyOffer != nil {
-		c.Enter("evEnergyOffer")
-		v.EVEnergyOffer.check(c)
-		c.Leave()
-	}
+	checkACChargingParameters(c, "acChargingParameters", v.ACChargingParameters)
+	checkDERChargingParameters(c, "derChargingParameters", v.DERChargingParameters)
+	checkEVEnergyOffer(c, "evEnergyOffer", v.EVEnergyOffer)
 	c.Word("requestedEnergyTransfer", string(v.RequestedEnergyTransfer), energyTransferModeWords)
-	if v.DCChargingParameters != nil {
-		c.Enter("dcChargingParameters")
-		v.DCChargingParameters.check(c)
-		c.Leave()
-	}
-	if v.V2xChargingParameters != nil {
-		c.Enter("v2xChargingParameters")
-		v.V2xChargingParameters.check(c)
-		c.Leave()
-	}
+	checkDCChargingParameters(c, "dcChargingParameters", v.DCChargingParameters)
+	checkV2XChargingParameters(c, "v2xChargingParameters", v.V2xChargingParameters)
 	if len(v.AvailableEnergyTransfer) > 0 {
 		c.Items("availableEnergyTransfer", len(v.AvailableEnergyTransfer), 1, -1)
 	}
@@ -1286,11 +1080,7 @@ func (v *ChargingNeeds) check(c *schema.Check) {
 	if !v.DepartureTime.IsZero() {
 		c.Time("departureTime", v.DepartureTime)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ChargingPeriod is a part of TransactionEventRequest.
@@ -1321,19 +1111,15 @@ func (v *ChargingPeriod) decode(r *lenient.Reader) bool {
 					v.Dimensions = v.Dimensions[:len(v.Dimensions)-1]
 				}
 			}
-			if len(v.Dimensions) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Dimensions))
 		case 1:
-			v.TariffID = r.Text()
+			r.TextTo(&v.TariffID)
 		case 2:
-			v.StartPeriod = r.Time()
+			r.TimeTo(&v.StartPeriod)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1344,24 +1130,16 @@ func (v *ChargingPeriod) decode(r *lenient.Reader) bool {
 func (v *ChargingPeriod) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.Dimensions) > 0 {
-		b = append(b, `,"dimensions":`...)
+		b = lenient.AppendName(b, `,"dimensions":`)
 		fromDimensions := len(b)
 		for i := range v.Dimensions {
-			b = append(b, ',')
-			b = v.Dimensions[i].AppendJSON(b)
+			b = v.Dimensions[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromDimensions)
 	}
-	if v.TariffID != "" {
-		b = append(b, `,"tariffId":`...)
-		b = lenient.AppendString(b, v.TariffID)
-	}
-	b = append(b, `,"startPeriod":`...)
-	b = v.StartPeriod.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"tariffId":`, v.TariffID)
+	b = lenient.AppendDate(b, `,"startPeriod":`, &v.StartPeriod)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -1376,11 +1154,7 @@ func (v *ChargingPeriod) check(c *schema.Check) {
 	}
 	c.Length("tariffId", v.TariffID, 60)
 	c.Time("startPeriod", v.StartPeriod)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ChargingProfile is a part of ReportChargingProfilesRequest, RequestStartTransactionRequest, SetChargingProfileRequest.
@@ -1413,25 +1187,23 @@ func (v *ChargingProfile) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
-			v.StackLevel, _ = r.Int()
+			r.IntTo(&v.StackLevel)
 		case 2:
-			v.ChargingProfilePurpose = ChargingProfilePurpose(r.Word(chargingProfilePurposeWords))
+			r.WordTo((*string)(&v.ChargingProfilePurpose), chargingProfilePurposeWords)
 		case 3:
-			v.ChargingProfileKind = ChargingProfileKind(r.Word(chargingProfileKindWords))
+			r.WordTo((*string)(&v.ChargingProfileKind), chargingProfileKindWords)
 		case 4:
-			v.RecurrencyKind = RecurrencyKind(r.Word(recurrencyKindWords))
+			r.WordTo((*string)(&v.RecurrencyKind), recurrencyKindWords)
 		case 5:
-			v.ValidFrom = r.Time()
+			r.TimeTo(&v.ValidFrom)
 		case 6:
-			v.ValidTo = r.Time()
+			r.TimeTo(&v.ValidTo)
 		case 7:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 8:
-			if e, ok := r.Int(); ok {
-				v.MaxOfflineDuration = &e
-			}
+			r.OptionalInt(&v.MaxOfflineDuration)
 		case 9:
 			v.ChargingSchedule = v.ChargingSchedule[:0]
 			for a := r.Array(); a.Next(); {
@@ -1442,27 +1214,19 @@ func (v *ChargingProfile) decode(r *lenient.Reader) bool {
 					v.ChargingSchedule = v.ChargingSchedule[:len(v.ChargingSchedule)-1]
 				}
 			}
-			if len(v.ChargingSchedule) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingSchedule))
 		case 10:
-			if e, ok := r.Bool(); ok {
-				v.InvalidAfterOfflineDuration = &e
-			}
+			r.OptionalBool(&v.InvalidAfterOfflineDuration)
 		case 11:
-			if e, ok := r.Int(); ok {
-				v.DynUpdateInterval = &e
-			}
+			r.OptionalInt(&v.DynUpdateInterval)
 		case 12:
-			v.DynUpdateTime = r.Time()
+			r.TimeTo(&v.DynUpdateTime)
 		case 13:
-			v.PriceScheduleSignature = r.Text()
+			r.TextTo(&v.PriceScheduleSignature)
 		case 14:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1472,61 +1236,26 @@ func (v *ChargingProfile) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingProfile) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"stackLevel":`...)
-	b = strconv.AppendInt(b, v.StackLevel, 10)
-	b = append(b, `,"chargingProfilePurpose":`...)
-	b = lenient.AppendString(b, string(v.ChargingProfilePurpose))
-	b = append(b, `,"chargingProfileKind":`...)
-	b = lenient.AppendString(b, string(v.ChargingProfileKind))
-	if v.RecurrencyKind != "" {
-		b = append(b, `,"recurrencyKind":`...)
-		b = lenient.AppendString(b, string(v.RecurrencyKind))
-	}
-	if !v.ValidFrom.IsZero() {
-		b = append(b, `,"validFrom":`...)
-		b = v.ValidFrom.AppendJSON(b)
-	}
-	if !v.ValidTo.IsZero() {
-		b = append(b, `,"validTo":`...)
-		b = v.ValidTo.AppendJSON(b)
-	}
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
-	if v.MaxOfflineDuration != nil {
-		b = append(b, `,"maxOfflineDuration":`...)
-		b = strconv.AppendInt(b, *v.MaxOfflineDuration, 10)
-	}
-	b = append(b, `,"chargingSchedule":`...)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendInt(b, `,"stackLevel":`, v.StackLevel)
+	b = lenient.AppendText(b, `,"chargingProfilePurpose":`, string(v.ChargingProfilePurpose))
+	b = lenient.AppendText(b, `,"chargingProfileKind":`, string(v.ChargingProfileKind))
+	b = lenient.AppendOptionalText(b, `,"recurrencyKind":`, string(v.RecurrencyKind))
+	b = lenient.AppendOptionalDate(b, `,"validFrom":`, &v.ValidFrom)
+	b = lenient.AppendOptionalDate(b, `,"validTo":`, &v.ValidTo)
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendOptionalInt(b, `,"maxOfflineDuration":`, v.MaxOfflineDuration)
+	b = lenient.AppendName(b, `,"chargingSchedule":`)
 	fromChargingSchedule := len(b)
 	for i := range v.ChargingSchedule {
-		b = append(b, ',')
-		b = v.ChargingSchedule[i].AppendJSON(b)
+		b = v.ChargingSchedule[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromChargingSchedule)
-	if v.InvalidAfterOfflineDuration != nil {
-		b = append(b, `,"invalidAfterOfflineDuration":`...)
-		b = strconv.AppendBool(b, *v.InvalidAfterOfflineDuration)
-	}
-	if v.DynUpdateInterval != nil {
-		b = append(b, `,"dynUpdateInterval":`...)
-		b = strconv.AppendInt(b, *v.DynUpdateInterval, 10)
-	}
-	if !v.DynUpdateTime.IsZero() {
-		b = append(b, `,"dynUpdateTime":`...)
-		b = v.DynUpdateTime.AppendJSON(b)
-	}
-	if v.PriceScheduleSignature != "" {
-		b = append(b, `,"priceScheduleSignature":`...)
-		b = lenient.AppendString(b, v.PriceScheduleSignature)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalBool(b, `,"invalidAfterOfflineDuration":`, v.InvalidAfterOfflineDuration)
+	b = lenient.AppendOptionalInt(b, `,"dynUpdateInterval":`, v.DynUpdateInterval)
+	b = lenient.AppendOptionalDate(b, `,"dynUpdateTime":`, &v.DynUpdateTime)
+	b = lenient.AppendOptionalText(b, `,"priceScheduleSignature":`, v.PriceScheduleSignature)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -1554,11 +1283,32 @@ func (v *ChargingProfile) check(c *schema.Check) {
 		c.Time("dynUpdateTime", v.DynUpdateTime)
 	}
 	c.Length("priceScheduleSignature", v.PriceScheduleSignature, 256)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeChargingProfile(r *lenient.Reader, v **ChargingProfile) {
+	if e := new(ChargingProfile); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendChargingProfile(b []byte, name string, v *ChargingProfile) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkChargingProfile(c *schema.Check, name string, v *ChargingProfile) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ChargingProfileCriterion is a part of GetChargingProfilesRequest.
@@ -1579,35 +1329,19 @@ func (v *ChargingProfileCriterion) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ChargingProfilePurpose = ChargingProfilePurpose(r.Word(chargingProfilePurposeWords))
+			r.WordTo((*string)(&v.ChargingProfilePurpose), chargingProfilePurposeWords)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.StackLevel = &e
-			}
+			r.OptionalInt(&v.StackLevel)
 		case 2:
-			v.ChargingProfileID = nil
-			for a := r.Array(); a.Next(); {
-				if e, ok := r.Int(); ok {
-					v.ChargingProfileID = append(v.ChargingProfileID, e)
-				}
-			}
-			if len(v.ChargingProfileID) == 0 {
-				r.NoItems()
-			}
+			v.ChargingProfileID = r.Ints()
+			r.Items(len(v.ChargingProfileID))
 		case 3:
-			v.ChargingLimitSource = nil
-			for a := r.Array(); a.Next(); {
-				v.ChargingLimitSource = append(v.ChargingLimitSource, r.Text())
-			}
-			if len(v.ChargingLimitSource) == 0 {
-				r.NoItems()
-			}
+			v.ChargingLimitSource = r.Texts()
+			r.Items(len(v.ChargingLimitSource))
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1617,36 +1351,11 @@ func (v *ChargingProfileCriterion) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingProfileCriterion) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ChargingProfilePurpose != "" {
-		b = append(b, `,"chargingProfilePurpose":`...)
-		b = lenient.AppendString(b, string(v.ChargingProfilePurpose))
-	}
-	if v.StackLevel != nil {
-		b = append(b, `,"stackLevel":`...)
-		b = strconv.AppendInt(b, *v.StackLevel, 10)
-	}
-	if len(v.ChargingProfileID) > 0 {
-		b = append(b, `,"chargingProfileId":`...)
-		fromChargingProfileID := len(b)
-		for i := range v.ChargingProfileID {
-			b = append(b, ',')
-			b = strconv.AppendInt(b, v.ChargingProfileID[i], 10)
-		}
-		b = lenient.CloseArray(b, fromChargingProfileID)
-	}
-	if len(v.ChargingLimitSource) > 0 {
-		b = append(b, `,"chargingLimitSource":`...)
-		fromChargingLimitSource := len(b)
-		for i := range v.ChargingLimitSource {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.ChargingLimitSource[i])
-		}
-		b = lenient.CloseArray(b, fromChargingLimitSource)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"chargingProfilePurpose":`, string(v.ChargingProfilePurpose))
+	b = lenient.AppendOptionalInt(b, `,"stackLevel":`, v.StackLevel)
+	b = lenient.AppendOptionalInts(b, `,"chargingProfileId":`, v.ChargingProfileID)
+	b = lenient.AppendOptionalTexts(b, `,"chargingLimitSource":`, v.ChargingLimitSource)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -1668,11 +1377,7 @@ func (v *ChargingProfileCriterion) check(c *schema.Check) {
 		c.Length("", v.ChargingLimitSource[i], 20)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ChargingSchedule is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -1708,37 +1413,25 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
-			if e := new(LimitAtSoC); e.decode(r) {
-				v.LimitAtSoC = e
-			}
+			decodeLimitAtSoC(r, &v.LimitAtSoC)
 		case 2:
-			v.StartSchedule = r.Time()
+			r.TimeTo(&v.StartSchedule)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.Duration = &e
-			}
+			r.OptionalInt(&v.Duration)
 		case 4:
-			v.ChargingRateUnit = ChargingRateUnit(r.Word(chargingRateUnitWords))
+			r.WordTo((*string)(&v.ChargingRateUnit), chargingRateUnitWords)
 		case 5:
-			if e, ok := r.Number(); ok {
-				v.MinChargingRate = &e
-			}
+			r.OptionalNumber(&v.MinChargingRate)
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.PowerTolerance = &e
-			}
+			r.OptionalNumber(&v.PowerTolerance)
 		case 7:
-			if e, ok := r.Int(); ok {
-				v.SignatureID = &e
-			}
+			r.OptionalInt(&v.SignatureID)
 		case 8:
-			v.DigestValue = r.Text()
+			r.TextTo(&v.DigestValue)
 		case 9:
-			if e, ok := r.Bool(); ok {
-				v.UseLocalTime = &e
-			}
+			r.OptionalBool(&v.UseLocalTime)
 		case 10:
 			v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:0]
 			for a := r.Array(); a.Next(); {
@@ -1749,31 +1442,19 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 					v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:len(v.ChargingSchedulePeriod)-1]
 				}
 			}
-			if len(v.ChargingSchedulePeriod) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingSchedulePeriod))
 		case 11:
-			if e, ok := r.Int(); ok {
-				v.RandomizedDelay = &e
-			}
+			r.OptionalInt(&v.RandomizedDelay)
 		case 12:
-			if e := new(SalesTariff); e.decode(r) {
-				v.SalesTariff = e
-			}
+			decodeSalesTariff(r, &v.SalesTariff)
 		case 13:
-			if e := new(AbsolutePriceSchedule); e.decode(r) {
-				v.AbsolutePriceSchedule = e
-			}
+			decodeAbsolutePriceSchedule(r, &v.AbsolutePriceSchedule)
 		case 14:
-			if e := new(PriceLevelSchedule); e.decode(r) {
-				v.PriceLevelSchedule = e
-			}
+			decodePriceLevelSchedule(r, &v.PriceLevelSchedule)
 		case 15:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -1783,78 +1464,32 @@ func (v *ChargingSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.LimitAtSoC != nil {
-		b = append(b, `,"limitAtSoC":`...)
-		b = v.LimitAtSoC.AppendJSON(b)
-	}
-	if !v.StartSchedule.IsZero() {
-		b = append(b, `,"startSchedule":`...)
-		b = v.StartSchedule.AppendJSON(b)
-	}
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = strconv.AppendInt(b, *v.Duration, 10)
-	}
-	b = append(b, `,"chargingRateUnit":`...)
-	b = lenient.AppendString(b, string(v.ChargingRateUnit))
-	if v.MinChargingRate != nil {
-		b = append(b, `,"minChargingRate":`...)
-		b = lenient.AppendNumber(b, *v.MinChargingRate)
-	}
-	if v.PowerTolerance != nil {
-		b = append(b, `,"powerTolerance":`...)
-		b = lenient.AppendNumber(b, *v.PowerTolerance)
-	}
-	if v.SignatureID != nil {
-		b = append(b, `,"signatureId":`...)
-		b = strconv.AppendInt(b, *v.SignatureID, 10)
-	}
-	if v.DigestValue != "" {
-		b = append(b, `,"digestValue":`...)
-		b = lenient.AppendString(b, v.DigestValue)
-	}
-	if v.UseLocalTime != nil {
-		b = append(b, `,"useLocalTime":`...)
-		b = strconv.AppendBool(b, *v.UseLocalTime)
-	}
-	b = append(b, `,"chargingSchedulePeriod":`...)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = appendLimitAtSoC(b, `,"limitAtSoC":`, v.LimitAtSoC)
+	b = lenient.AppendOptionalDate(b, `,"startSchedule":`, &v.StartSchedule)
+	b = lenient.AppendOptionalInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendText(b, `,"chargingRateUnit":`, string(v.ChargingRateUnit))
+	b = lenient.AppendOptionalFloat(b, `,"minChargingRate":`, v.MinChargingRate)
+	b = lenient.AppendOptionalFloat(b, `,"powerTolerance":`, v.PowerTolerance)
+	b = lenient.AppendOptionalInt(b, `,"signatureId":`, v.SignatureID)
+	b = lenient.AppendOptionalText(b, `,"digestValue":`, v.DigestValue)
+	b = lenient.AppendOptionalBool(b, `,"useLocalTime":`, v.UseLocalTime)
+	b = lenient.AppendName(b, `,"chargingSchedulePeriod":`)
 	fromChargingSchedulePeriod := len(b)
 	for i := range v.ChargingSchedulePeriod {
-		b = append(b, ',')
-		b = v.ChargingSchedulePeriod[i].AppendJSON(b)
+		b = v.ChargingSchedulePeriod[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromChargingSchedulePeriod)
-	if v.RandomizedDelay != nil {
-		b = append(b, `,"randomizedDelay":`...)
-		b = strconv.AppendInt(b, *v.RandomizedDelay, 10)
-	}
-	if v.SalesTariff != nil {
-		b = append(b, `,"salesTariff":`...)
-		b = v.SalesTariff.AppendJSON(b)
-	}
-	if v.AbsolutePriceSchedule != nil {
-		b = append(b, `,"absolutePriceSchedule":`...)
-		b = v.AbsolutePriceSchedule.AppendJSON(b)
-	}
-	if v.PriceLevelSchedule != nil {
-		b = append(b, `,"priceLevelSchedule":`...)
-		b = v.PriceLevelSchedule.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"randomizedDelay":`, v.RandomizedDelay)
+	b = appendSalesTariff(b, `,"salesTariff":`, v.SalesTariff)
+	b = appendAbsolutePriceSchedule(b, `,"absolutePriceSchedule":`, v.AbsolutePriceSchedule)
+	b = appendPriceLevelSchedule(b, `,"priceLevelSchedule":`, v.PriceLevelSchedule)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingSchedule) check(c *schema.Check) {
-	if v.LimitAtSoC != nil {
-		c.Enter("limitAtSoC")
-		v.LimitAtSoC.check(c)
-		c.Leave()
-	}
+	checkLimitAtSoC(c, "limitAtSoC", v.LimitAtSoC)
 	if !v.StartSchedule.IsZero() {
 		c.Time("startSchedule", v.StartSchedule)
 	}
@@ -1878,26 +1513,10 @@ func (v *ChargingSchedule) check(c *schema.Check) {
 	if v.RandomizedDelay != nil {
 		c.AtLeast("randomizedDelay", float64(*v.RandomizedDelay), 0)
 	}
-	if v.SalesTariff != nil {
-		c.Enter("salesTariff")
-		v.SalesTariff.check(c)
-		c.Leave()
-	}
-	if v.AbsolutePriceSchedule != nil {
-		c.Enter("absolutePriceSchedule")
-		v.AbsolutePriceSchedule.check(c)
-		c.Leave()
-	}
-	if v.PriceLevelSchedule != nil {
-		c.Enter("priceLevelSchedule")
-		v.PriceLevelSchedule.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkSalesTariff(c, "salesTariff", v.SalesTariff)
+	checkAbsolutePriceSchedule(c, "absolutePriceSchedule", v.AbsolutePriceSchedule)
+	checkPriceLevelSchedule(c, "priceLevelSchedule", v.PriceLevelSchedule)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ChargingSchedulePeriod is a part of GetCompositeScheduleResponse and 5 other messages.
@@ -1939,77 +1558,43 @@ func (v *ChargingSchedulePeriod) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.StartPeriod, _ = r.Int()
+			r.IntTo(&v.StartPeriod)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.Limit = &e
-			}
+			r.OptionalNumber(&v.Limit)
 		case 2:
-			if e, ok := r.Number(); ok {
-				v.LimitL2 = &e
-			}
+			r.OptionalNumber(&v.LimitL2)
 		case 3:
-			if e, ok := r.Number(); ok {
-				v.LimitL3 = &e
-			}
+			r.OptionalNumber(&v.LimitL3)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.NumberPhases = &e
-			}
+			r.OptionalInt(&v.NumberPhases)
 		case 5:
-			if e, ok := r.Int(); ok {
-				v.PhaseToUse = &e
-			}
+			r.OptionalInt(&v.PhaseToUse)
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.DischargeLimit = &e
-			}
+			r.OptionalNumber(&v.DischargeLimit)
 		case 7:
-			if e, ok := r.Number(); ok {
-				v.DischargeLimitL2 = &e
-			}
+			r.OptionalNumber(&v.DischargeLimitL2)
 		case 8:
-			if e, ok := r.Number(); ok {
-				v.DischargeLimitL3 = &e
-			}
+			r.OptionalNumber(&v.DischargeLimitL3)
 		case 9:
-			if e, ok := r.Number(); ok {
-				v.Setpoint = &e
-			}
+			r.OptionalNumber(&v.Setpoint)
 		case 10:
-			if e, ok := r.Number(); ok {
-				v.SetpointL2 = &e
-			}
+			r.OptionalNumber(&v.SetpointL2)
 		case 11:
-			if e, ok := r.Number(); ok {
-				v.SetpointL3 = &e
-			}
+			r.OptionalNumber(&v.SetpointL3)
 		case 12:
-			if e, ok := r.Number(); ok {
-				v.SetpointReactive = &e
-			}
+			r.OptionalNumber(&v.SetpointReactive)
 		case 13:
-			if e, ok := r.Number(); ok {
-				v.SetpointReactiveL2 = &e
-			}
+			r.OptionalNumber(&v.SetpointReactiveL2)
 		case 14:
-			if e, ok := r.Number(); ok {
-				v.SetpointReactiveL3 = &e
-			}
+			r.OptionalNumber(&v.SetpointReactiveL3)
 		case 15:
-			if e, ok := r.Bool(); ok {
-				v.PreconditioningRequest = &e
-			}
+			r.OptionalBool(&v.PreconditioningRequest)
 		case 16:
-			if e, ok := r.Bool(); ok {
-				v.EVSESleep = &e
-			}
+			r.OptionalBool(&v.EVSESleep)
 		case 17:
-			if e, ok := r.Number(); ok {
-				v.V2xBaseline = &e
-			}
+			r.OptionalNumber(&v.V2xBaseline)
 		case 18:
-			v.OperationMode = OperationMode(r.Word(operationModeWords))
+			r.WordTo((*string)(&v.OperationMode), operationModeWords)
 		case 19:
 			v.V2xFreqWattCurve = v.V2xFreqWattCurve[:0]
 			for a := r.Array(); a.Next(); {
@@ -2020,9 +1605,7 @@ func (v *ChargingSchedulePeriod) decode(r *lenient.Reader) bool {
 					v.V2xFreqWattCurve = v.V2xFreqWattCurve[:len(v.V2xFreqWattCurve)-1]
 				}
 			}
-			if len(v.V2xFreqWattCurve) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.V2xFreqWattCurve))
 		case 20:
 			v.V2xSignalWattCurve = v.V2xSignalWattCurve[:0]
 			for a := r.Array(); a.Next(); {
@@ -2033,15 +1616,11 @@ func (v *ChargingSchedulePeriod) decode(r *lenient.Reader) bool {
 					v.V2xSignalWattCurve = v.V2xSignalWattCurve[:len(v.V2xSignalWattCurve)-1]
 				}
 			}
-			if len(v.V2xSignalWattCurve) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.V2xSignalWattCurve))
 		case 21:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2051,102 +1630,42 @@ func (v *ChargingSchedulePeriod) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingSchedulePeriod) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"startPeriod":`...)
-	b = strconv.AppendInt(b, v.StartPeriod, 10)
-	if v.Limit != nil {
-		b = append(b, `,"limit":`...)
-		b = lenient.AppendNumber(b, *v.Limit)
-	}
-	if v.LimitL2 != nil {
-		b = append(b, `,"limit_L2":`...)
-		b = lenient.AppendNumber(b, *v.LimitL2)
-	}
-	if v.LimitL3 != nil {
-		b = append(b, `,"limit_L3":`...)
-		b = lenient.AppendNumber(b, *v.LimitL3)
-	}
-	if v.NumberPhases != nil {
-		b = append(b, `,"numberPhases":`...)
-		b = strconv.AppendInt(b, *v.NumberPhases, 10)
-	}
-	if v.PhaseToUse != nil {
-		b = append(b, `,"phaseToUse":`...)
-		b = strconv.AppendInt(b, *v.PhaseToUse, 10)
-	}
-	if v.DischargeLimit != nil {
-		b = append(b, `,"dischargeLimit":`...)
-		b = lenient.AppendNumber(b, *v.DischargeLimit)
-	}
-	if v.DischargeLimitL2 != nil {
-		b = append(b, `,"dischargeLimit_L2":`...)
-		b = lenient.AppendNumber(b, *v.DischargeLimitL2)
-	}
-	if v.DischargeLimitL3 != nil {
-		b = append(b, `,"dischargeLimit_L3":`...)
-		b = lenient.AppendNumber(b, *v.DischargeLimitL3)
-	}
-	if v.Setpoint != nil {
-		b = append(b, `,"setpoint":`...)
-		b = lenient.AppendNumber(b, *v.Setpoint)
-	}
-	if v.SetpointL2 != nil {
-		b = append(b, `,"setpoint_L2":`...)
-		b = lenient.AppendNumber(b, *v.SetpointL2)
-	}
-	if v.SetpointL3 != nil {
-		b = append(b, `,"setpoint_L3":`...)
-		b = lenient.AppendNumber(b, *v.SetpointL3)
-	}
-	if v.SetpointReactive != nil {
-		b = append(b, `,"setpointReactive":`...)
-		b = lenient.AppendNumber(b, *v.SetpointReactive)
-	}
-	if v.SetpointReactiveL2 != nil {
-		b = append(b, `,"setpointReactive_L2":`...)
-		b = lenient.AppendNumber(b, *v.SetpointReactiveL2)
-	}
-	if v.SetpointReactiveL3 != nil {
-		b = append(b, `,"setpointReactive_L3":`...)
-		b = lenient.AppendNumber(b, *v.SetpointReactiveL3)
-	}
-	if v.PreconditioningRequest != nil {
-		b = append(b, `,"preconditioningRequest":`...)
-		b = strconv.AppendBool(b, *v.PreconditioningRequest)
-	}
-	if v.EVSESleep != nil {
-		b = append(b, `,"evseSleep":`...)
-		b = strconv.AppendBool(b, *v.EVSESleep)
-	}
-	if v.V2xBaseline != nil {
-		b = append(b, `,"v2xBaseline":`...)
-		b = lenient.AppendNumber(b, *v.V2xBaseline)
-	}
-	if v.OperationMode != "" {
-		b = append(b, `,"operationMode":`...)
-		b = lenient.AppendString(b, string(v.OperationMode))
-	}
+	b = lenient.AppendInt(b, `,"startPeriod":`, v.StartPeriod)
+	b = lenient.AppendOptionalFloat(b, `,"limit":`, v.Limit)
+	b = lenient.AppendOptionalFloat(b, `,"limit_L2":`, v.LimitL2)
+	b = lenient.AppendOptionalFloat(b, `,"limit_L3":`, v.LimitL3)
+	b = lenient.AppendOptionalInt(b, `,"numberPhases":`, v.NumberPhases)
+	b = lenient.AppendOptionalInt(b, `,"phaseToUse":`, v.PhaseToUse)
+	b = lenient.AppendOptionalFloat(b, `,"dischargeLimit":`, v.DischargeLimit)
+	b = lenient.AppendOptionalFloat(b, `,"dischargeLimit_L2":`, v.DischargeLimitL2)
+	b = lenient.AppendOptionalFloat(b, `,"dischargeLimit_L3":`, v.DischargeLimitL3)
+	b = lenient.AppendOptionalFloat(b, `,"setpoint":`, v.Setpoint)
+	b = lenient.AppendOptionalFloat(b, `,"setpoint_L2":`, v.SetpointL2)
+	b = lenient.AppendOptionalFloat(b, `,"setpoint_L3":`, v.SetpointL3)
+	b = lenient.AppendOptionalFloat(b, `,"setpointReactive":`, v.SetpointReactive)
+	b = lenient.AppendOptionalFloat(b, `,"setpointReactive_L2":`, v.SetpointReactiveL2)
+	b = lenient.AppendOptionalFloat(b, `,"setpointReactive_L3":`, v.SetpointReactiveL3)
+	b = lenient.AppendOptionalBool(b, `,"preconditioningRequest":`, v.PreconditioningRequest)
+	b = lenient.AppendOptionalBool(b, `,"evseSleep":`, v.EVSESleep)
+	b = lenient.AppendOptionalFloat(b, `,"v2xBaseline":`, v.V2xBaseline)
+	b = lenient.AppendOptionalText(b, `,"operationMode":`, string(v.OperationMode))
 	if len(v.V2xFreqWattCurve) > 0 {
-		b = append(b, `,"v2xFreqWattCurve":`...)
+		b = lenient.AppendName(b, `,"v2xFreqWattCurve":`)
 		fromV2xFreqWattCurve := len(b)
 		for i := range v.V2xFreqWattCurve {
-			b = append(b, ',')
-			b = v.V2xFreqWattCurve[i].AppendJSON(b)
+			b = v.V2xFreqWattCurve[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromV2xFreqWattCurve)
 	}
 	if len(v.V2xSignalWattCurve) > 0 {
-		b = append(b, `,"v2xSignalWattCurve":`...)
+		b = lenient.AppendName(b, `,"v2xSignalWattCurve":`)
 		fromV2xSignalWattCurve := len(b)
 		for i := range v.V2xSignalWattCurve {
-			b = append(b, ',')
-			b = v.V2xSignalWattCurve[i].AppendJSON(b)
+			b = v.V2xSignalWattCurve[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromV2xSignalWattCurve)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -2220,11 +1739,7 @@ func (v *ChargingSchedulePeriod) check(c *schema.Check) {
 		v.V2xSignalWattCurve[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ChargingScheduleUpdate is a part of PullDynamicScheduleUpdateResponse, UpdateDynamicScheduleRequest.
@@ -2253,59 +1768,33 @@ func (v *ChargingScheduleUpdate) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Number(); ok {
-				v.Limit = &e
-			}
+			r.OptionalNumber(&v.Limit)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.LimitL2 = &e
-			}
+			r.OptionalNumber(&v.LimitL2)
 		case 2:
-			if e, ok := r.Number(); ok {
-				v.LimitL3 = &e
-			}
+			r.OptionalNumber(&v.LimitL3)
 		case 3:
-			if e, ok := r.Number(); ok {
-				v.DischargeLimit = &e
-			}
+			r.OptionalNumber(&v.DischargeLimit)
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.DischargeLimitL2 = &e
-			}
+			r.OptionalNumber(&v.DischargeLimitL2)
 		case 5:
-			if e, ok := r.Number(); ok {
-				v.DischargeLimitL3 = &e
-			}
+			r.OptionalNumber(&v.DischargeLimitL3)
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.Setpoint = &e
-			}
+			r.OptionalNumber(&v.Setpoint)
 		case 7:
-			if e, ok := r.Number(); ok {
-				v.SetpointL2 = &e
-			}
+			r.OptionalNumber(&v.SetpointL2)
 		case 8:
-			if e, ok := r.Number(); ok {
-				v.SetpointL3 = &e
-			}
+			r.OptionalNumber(&v.SetpointL3)
 		case 9:
-			if e, ok := r.Number(); ok {
-				v.SetpointReactive = &e
-			}
+			r.OptionalNumber(&v.SetpointReactive)
 		case 10:
-			if e, ok := r.Number(); ok {
-				v.SetpointReactiveL2 = &e
-			}
+			r.OptionalNumber(&v.SetpointReactiveL2)
 		case 11:
-			if e, ok := r.Number(); ok {
-				v.SetpointReactiveL3 = &e
-			}
+			r.OptionalNumber(&v.SetpointReactiveL3)
 		case 12:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2315,58 +1804,19 @@ func (v *ChargingScheduleUpdate) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingScheduleUpdate) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Limit != nil {
-		b = append(b, `,"limit":`...)
-		b = lenient.AppendNumber(b, *v.Limit)
-	}
-	if v.LimitL2 != nil {
-		b = append(b, `,"limit_L2":`...)
-		b = lenient.AppendNumber(b, *v.LimitL2)
-	}
-	if v.LimitL3 != nil {
-		b = append(b, `,"limit_L3":`...)
-		b = lenient.AppendNumber(b, *v.LimitL3)
-	}
-	if v.DischargeLimit != nil {
-		b = append(b, `,"dischargeLimit":`...)
-		b = lenient.AppendNumber(b, *v.DischargeLimit)
-	}
-	if v.DischargeLimitL2 != nil {
-		b = append(b, `,"dischargeLimit_L2":`...)
-		b = lenient.AppendNumber(b, *v.DischargeLimitL2)
-	}
-	if v.DischargeLimitL3 != nil {
-		b = append(b, `,"dischargeLimit_L3":`...)
-		b = lenient.AppendNumber(b, *v.DischargeLimitL3)
-	}
-	if v.Setpoint != nil {
-		b = append(b, `,"setpoint":`...)
-		b = lenient.AppendNumber(b, *v.Setpoint)
-	}
-	if v.SetpointL2 != nil {
-		b = append(b, `,"setpoint_L2":`...)
-		b = lenient.AppendNumber(b, *v.SetpointL2)
-	}
-	if v.SetpointL3 != nil {
-		b = append(b, `,"setpoint_L3":`...)
-		b = lenient.AppendNumber(b, *v.SetpointL3)
-	}
-	if v.SetpointReactive != nil {
-		b = append(b, `,"setpointReactive":`...)
-		b = lenient.AppendNumber(b, *v.SetpointReactive)
-	}
-	if v.SetpointReactiveL2 != nil {
-		b = append(b, `,"setpointReactive_L2":`...)
-		b = lenient.AppendNumber(b, *v.SetpointReactiveL2)
-	}
-	if v.SetpointReactiveL3 != nil {
-		b = append(b, `,"setpointReactive_L3":`...)
-		b = lenient.AppendNumber(b, *v.SetpointReactiveL3)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"limit":`, v.Limit)
+	b = lenient.AppendOptionalFloat(b, `,"limit_L2":`, v.LimitL2)
+	b = lenient.AppendOptionalFloat(b, `,"limit_L3":`, v.LimitL3)
+	b = lenient.AppendOptionalFloat(b, `,"dischargeLimit":`, v.DischargeLimit)
+	b = lenient.AppendOptionalFloat(b, `,"dischargeLimit_L2":`, v.DischargeLimitL2)
+	b = lenient.AppendOptionalFloat(b, `,"dischargeLimit_L3":`, v.DischargeLimitL3)
+	b = lenient.AppendOptionalFloat(b, `,"setpoint":`, v.Setpoint)
+	b = lenient.AppendOptionalFloat(b, `,"setpoint_L2":`, v.SetpointL2)
+	b = lenient.AppendOptionalFloat(b, `,"setpoint_L3":`, v.SetpointL3)
+	b = lenient.AppendOptionalFloat(b, `,"setpointReactive":`, v.SetpointReactive)
+	b = lenient.AppendOptionalFloat(b, `,"setpointReactive_L2":`, v.SetpointReactiveL2)
+	b = lenient.AppendOptionalFloat(b, `,"setpointReactive_L3":`, v.SetpointReactiveL3)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -2410,11 +1860,32 @@ func (v *ChargingScheduleUpdate) check(c *schema.Check) {
 	if v.SetpointReactiveL3 != nil {
 		c.Finite("setpointReactive_L3", *v.SetpointReactiveL3)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeChargingScheduleUpdate(r *lenient.Reader, v **ChargingScheduleUpdate) {
+	if e := new(ChargingScheduleUpdate); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendChargingScheduleUpdate(b []byte, name string, v *ChargingScheduleUpdate) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkChargingScheduleUpdate(c *schema.Check, name string, v *ChargingScheduleUpdate) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ChargingStation is a part of BootNotificationRequest.
@@ -2436,23 +1907,19 @@ func (v *ChargingStation) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.SerialNumber = r.Text()
+			r.TextTo(&v.SerialNumber)
 		case 1:
-			v.Model = r.Text()
+			r.TextTo(&v.Model)
 		case 2:
-			if e := new(Modem); e.decode(r) {
-				v.Modem = e
-			}
+			decodeModem(r, &v.Modem)
 		case 3:
-			v.VendorName = r.Text()
+			r.TextTo(&v.VendorName)
 		case 4:
-			v.FirmwareVersion = r.Text()
+			r.TextTo(&v.FirmwareVersion)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2462,44 +1929,22 @@ func (v *ChargingStation) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ChargingStation) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.SerialNumber != "" {
-		b = append(b, `,"serialNumber":`...)
-		b = lenient.AppendString(b, v.SerialNumber)
-	}
-	b = append(b, `,"model":`...)
-	b = lenient.AppendString(b, v.Model)
-	if v.Modem != nil {
-		b = append(b, `,"modem":`...)
-		b = v.Modem.AppendJSON(b)
-	}
-	b = append(b, `,"vendorName":`...)
-	b = lenient.AppendString(b, v.VendorName)
-	if v.FirmwareVersion != "" {
-		b = append(b, `,"firmwareVersion":`...)
-		b = lenient.AppendString(b, v.FirmwareVersion)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"serialNumber":`, v.SerialNumber)
+	b = lenient.AppendText(b, `,"model":`, v.Model)
+	b = appendModem(b, `,"modem":`, v.Modem)
+	b = lenient.AppendText(b, `,"vendorName":`, v.VendorName)
+	b = lenient.AppendOptionalText(b, `,"firmwareVersion":`, v.FirmwareVersion)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ChargingStation) check(c *schema.Check) {
 	c.Length("serialNumber", v.SerialNumber, 25)
 	c.Length("model", v.Model, 20)
-	if v.Modem != nil {
-		c.Enter("modem")
-		v.Modem.check(c)
-		c.Leave()
-	}
+	checkModem(c, "modem", v.Modem)
 	c.Length("vendorName", v.VendorName, 50)
 	c.Length("firmwareVersion", v.FirmwareVersion, 50)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ClearChargingProfile is a part of ClearChargingProfileRequest.
@@ -2519,21 +1964,15 @@ func (v *ClearChargingProfile) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 1:
-			v.ChargingProfilePurpose = ChargingProfilePurpose(r.Word(chargingProfilePurposeWords))
+			r.WordTo((*string)(&v.ChargingProfilePurpose), chargingProfilePurposeWords)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.StackLevel = &e
-			}
+			r.OptionalInt(&v.StackLevel)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2543,22 +1982,10 @@ func (v *ClearChargingProfile) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearChargingProfile) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	if v.ChargingProfilePurpose != "" {
-		b = append(b, `,"chargingProfilePurpose":`...)
-		b = lenient.AppendString(b, string(v.ChargingProfilePurpose))
-	}
-	if v.StackLevel != nil {
-		b = append(b, `,"stackLevel":`...)
-		b = strconv.AppendInt(b, *v.StackLevel, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendOptionalText(b, `,"chargingProfilePurpose":`, string(v.ChargingProfilePurpose))
+	b = lenient.AppendOptionalInt(b, `,"stackLevel":`, v.StackLevel)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -2572,11 +1999,32 @@ func (v *ClearChargingProfile) check(c *schema.Check) {
 	if v.StackLevel != nil {
 		c.AtLeast("stackLevel", float64(*v.StackLevel), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeClearChargingProfile(r *lenient.Reader, v **ClearChargingProfile) {
+	if e := new(ClearChargingProfile); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendClearChargingProfile(b []byte, name string, v *ClearChargingProfile) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkClearChargingProfile(c *schema.Check, name string, v *ClearChargingProfile) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ClearMonitoringResult is a part of ClearVariableMonitoringResponse.
@@ -2596,19 +2044,15 @@ func (v *ClearMonitoringResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ClearMonitoringStatus(r.Word(clearMonitoringStatusWords))
+			r.WordTo((*string)(&v.Status), clearMonitoringStatusWords)
 		case 1:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2618,34 +2062,18 @@ func (v *ClearMonitoringResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearMonitoringResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearMonitoringResult) check(c *schema.Check) {
 	c.Word("status", string(v.Status), clearMonitoringStatusWords)
 	c.AtLeast("id", float64(v.ID), 0)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ClearTariffsResult is a part of ClearTariffsResponse.
@@ -2665,19 +2093,15 @@ func (v *ClearTariffsResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 1:
-			v.TariffID = r.Text()
+			r.TextTo(&v.TariffID)
 		case 2:
-			v.Status = TariffClearStatus(r.Word(tariffClearStatusWords))
+			r.WordTo((*string)(&v.Status), tariffClearStatusWords)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2687,36 +2111,18 @@ func (v *ClearTariffsResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ClearTariffsResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.TariffID != "" {
-		b = append(b, `,"tariffId":`...)
-		b = lenient.AppendString(b, v.TariffID)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendOptionalText(b, `,"tariffId":`, v.TariffID)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *ClearTariffsResult) check(c *schema.Check) {
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Length("tariffId", v.TariffID, 60)
 	c.Word("status", string(v.Status), tariffClearStatusWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Component is a part of GetMonitoringReportRequest and 12 other messages.
@@ -2736,19 +2142,15 @@ func (v *Component) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(EVSE); e.decode(r) {
-				v.EVSE = e
-			}
+			decodeEVSE(r, &v.EVSE)
 		case 1:
-			v.Name = r.Text()
+			r.TextTo(&v.Name)
 		case 2:
-			v.Instance = r.Text()
+			r.TextTo(&v.Instance)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2758,36 +2160,43 @@ func (v *Component) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Component) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.EVSE != nil {
-		b = append(b, `,"evse":`...)
-		b = v.EVSE.AppendJSON(b)
-	}
-	b = append(b, `,"name":`...)
-	b = lenient.AppendString(b, v.Name)
-	if v.Instance != "" {
-		b = append(b, `,"instance":`...)
-		b = lenient.AppendString(b, v.Instance)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendEVSE(b, `,"evse":`, v.EVSE)
+	b = lenient.AppendText(b, `,"name":`, v.Name)
+	b = lenient.AppendOptionalText(b, `,"instance":`, v.Instance)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Component) check(c *schema.Check) {
-	if v.EVSE != nil {
-		c.Enter("evse")
-		v.EVSE.check(c)
-		c.Leave()
-	}
+	checkEVSE(c, "evse", v.EVSE)
 	c.Length("name", v.Name, 50)
 	c.Length("instance", v.Instance, 50)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeComponent(r *lenient.Reader, v **Component) {
+	if e := new(Component); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendComponent(b []byte, name string, v *Component) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkComponent(c *schema.Check, name string, v *Component) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ComponentVariable is a part of GetMonitoringReportRequest, GetReportRequest.
@@ -2809,15 +2218,11 @@ func (v *ComponentVariable) decode(r *lenient.Reader) bool {
 			v.Component = Component{}
 			v.Component.decode(r)
 		case 1:
-			if e := new(Variable); e.decode(r) {
-				v.Variable = e
-			}
+			decodeVariable(r, &v.Variable)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2827,16 +2232,9 @@ func (v *ComponentVariable) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ComponentVariable) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	if v.Variable != nil {
-		b = append(b, `,"variable":`...)
-		b = v.Variable.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = appendVariable(b, `,"variable":`, v.Variable)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -2844,16 +2242,8 @@ func (v *ComponentVariable) check(c *schema.Check) {
 	c.Enter("component")
 	v.Component.check(c)
 	c.Leave()
-	if v.Variable != nil {
-		c.Enter("variable")
-		v.Variable.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkVariable(c, "variable", v.Variable)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // CompositeSchedule is a part of GetCompositeScheduleResponse.
@@ -2879,13 +2269,13 @@ func (v *CompositeSchedule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 1:
-			v.Duration, _ = r.Int()
+			r.IntTo(&v.Duration)
 		case 2:
-			v.ScheduleStart = r.Time()
+			r.TimeTo(&v.ScheduleStart)
 		case 3:
-			v.ChargingRateUnit = ChargingRateUnit(r.Word(chargingRateUnitWords))
+			r.WordTo((*string)(&v.ChargingRateUnit), chargingRateUnitWords)
 		case 4:
 			v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:0]
 			for a := r.Array(); a.Next(); {
@@ -2896,15 +2286,11 @@ func (v *CompositeSchedule) decode(r *lenient.Reader) bool {
 					v.ChargingSchedulePeriod = v.ChargingSchedulePeriod[:len(v.ChargingSchedulePeriod)-1]
 				}
 			}
-			if len(v.ChargingSchedulePeriod) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingSchedulePeriod))
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2914,25 +2300,17 @@ func (v *CompositeSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CompositeSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"duration":`...)
-	b = strconv.AppendInt(b, v.Duration, 10)
-	b = append(b, `,"scheduleStart":`...)
-	b = v.ScheduleStart.AppendJSON(b)
-	b = append(b, `,"chargingRateUnit":`...)
-	b = lenient.AppendString(b, string(v.ChargingRateUnit))
-	b = append(b, `,"chargingSchedulePeriod":`...)
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendDate(b, `,"scheduleStart":`, &v.ScheduleStart)
+	b = lenient.AppendText(b, `,"chargingRateUnit":`, string(v.ChargingRateUnit))
+	b = lenient.AppendName(b, `,"chargingSchedulePeriod":`)
 	fromChargingSchedulePeriod := len(b)
 	for i := range v.ChargingSchedulePeriod {
-		b = append(b, ',')
-		b = v.ChargingSchedulePeriod[i].AppendJSON(b)
+		b = v.ChargingSchedulePeriod[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromChargingSchedulePeriod)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -2946,11 +2324,32 @@ func (v *CompositeSchedule) check(c *schema.Check) {
 		v.ChargingSchedulePeriod[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeCompositeSchedule(r *lenient.Reader, v **CompositeSchedule) {
+	if e := new(CompositeSchedule); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendCompositeSchedule(b []byte, name string, v *CompositeSchedule) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkCompositeSchedule(c *schema.Check, name string, v *CompositeSchedule) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ConstantStreamData is a part of GetPeriodicEventStreamResponse, OpenPeriodicEventStreamRequest.
@@ -2970,18 +2369,16 @@ func (v *ConstantStreamData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
 			v.Params = PeriodicEventStreamParams{}
 			v.Params.decode(r)
 		case 2:
-			v.VariableMonitoringID, _ = r.Int()
+			r.IntTo(&v.VariableMonitoringID)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -2991,16 +2388,10 @@ func (v *ConstantStreamData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ConstantStreamData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"params":`...)
-	b = v.Params.AppendJSON(b)
-	b = append(b, `,"variableMonitoringId":`...)
-	b = strconv.AppendInt(b, v.VariableMonitoringID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = v.Params.AppendJSON(lenient.AppendName(b, `,"params":`))
+	b = lenient.AppendInt(b, `,"variableMonitoringId":`, v.VariableMonitoringID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -3010,11 +2401,7 @@ func (v *ConstantStreamData) check(c *schema.Check) {
 	v.Params.check(c)
 	c.Leave()
 	c.AtLeast("variableMonitoringId", float64(v.VariableMonitoringID), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ConsumptionCost is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -3035,7 +2422,7 @@ func (v *ConsumptionCost) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.StartValue, _ = r.Number()
+			r.NumberTo(&v.StartValue)
 		case 1:
 			v.Cost = v.Cost[:0]
 			for a := r.Array(); a.Next(); {
@@ -3046,15 +2433,11 @@ func (v *ConsumptionCost) decode(r *lenient.Reader) bool {
 					v.Cost = v.Cost[:len(v.Cost)-1]
 				}
 			}
-			if len(v.Cost) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Cost))
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3064,19 +2447,14 @@ func (v *ConsumptionCost) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ConsumptionCost) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"startValue":`...)
-	b = lenient.AppendNumber(b, v.StartValue)
-	b = append(b, `,"cost":`...)
+	b = lenient.AppendFloat(b, `,"startValue":`, v.StartValue)
+	b = lenient.AppendName(b, `,"cost":`)
 	fromCost := len(b)
 	for i := range v.Cost {
-		b = append(b, ',')
-		b = v.Cost[i].AppendJSON(b)
+		b = v.Cost[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromCost)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -3088,11 +2466,7 @@ func (v *ConsumptionCost) check(c *schema.Check) {
 		v.Cost[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Cost is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -3112,19 +2486,15 @@ func (v *Cost) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.CostKind = CostKind(r.Word(costKindWords))
+			r.WordTo((*string)(&v.CostKind), costKindWords)
 		case 1:
-			v.Amount, _ = r.Int()
+			r.IntTo(&v.Amount)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.AmountMultiplier = &e
-			}
+			r.OptionalInt(&v.AmountMultiplier)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3134,28 +2504,16 @@ func (v *Cost) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Cost) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"costKind":`...)
-	b = lenient.AppendString(b, string(v.CostKind))
-	b = append(b, `,"amount":`...)
-	b = strconv.AppendInt(b, v.Amount, 10)
-	if v.AmountMultiplier != nil {
-		b = append(b, `,"amountMultiplier":`...)
-		b = strconv.AppendInt(b, *v.AmountMultiplier, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"costKind":`, string(v.CostKind))
+	b = lenient.AppendInt(b, `,"amount":`, v.Amount)
+	b = lenient.AppendOptionalInt(b, `,"amountMultiplier":`, v.AmountMultiplier)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Cost) check(c *schema.Check) {
 	c.Word("costKind", string(v.CostKind), costKindWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // CostDetails is a part of TransactionEventRequest.
@@ -3188,9 +2546,7 @@ func (v *CostDetails) decode(r *lenient.Reader) bool {
 					v.ChargingPeriods = v.ChargingPeriods[:len(v.ChargingPeriods)-1]
 				}
 			}
-			if len(v.ChargingPeriods) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ChargingPeriods))
 		case 1:
 			v.TotalCost = TotalCost{}
 			v.TotalCost.decode(r)
@@ -3198,17 +2554,13 @@ func (v *CostDetails) decode(r *lenient.Reader) bool {
 			v.TotalUsage = TotalUsage{}
 			v.TotalUsage.decode(r)
 		case 3:
-			if e, ok := r.Bool(); ok {
-				v.FailureToCalculate = &e
-			}
+			r.OptionalBool(&v.FailureToCalculate)
 		case 4:
-			v.FailureReason = r.Text()
+			r.TextTo(&v.FailureReason)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3219,30 +2571,18 @@ func (v *CostDetails) decode(r *lenient.Reader) bool {
 func (v *CostDetails) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.ChargingPeriods) > 0 {
-		b = append(b, `,"chargingPeriods":`...)
+		b = lenient.AppendName(b, `,"chargingPeriods":`)
 		fromChargingPeriods := len(b)
 		for i := range v.ChargingPeriods {
-			b = append(b, ',')
-			b = v.ChargingPeriods[i].AppendJSON(b)
+			b = v.ChargingPeriods[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromChargingPeriods)
 	}
-	b = append(b, `,"totalCost":`...)
-	b = v.TotalCost.AppendJSON(b)
-	b = append(b, `,"totalUsage":`...)
-	b = v.TotalUsage.AppendJSON(b)
-	if v.FailureToCalculate != nil {
-		b = append(b, `,"failureToCalculate":`...)
-		b = strconv.AppendBool(b, *v.FailureToCalculate)
-	}
-	if v.FailureReason != "" {
-		b = append(b, `,"failureReason":`...)
-		b = lenient.AppendString(b, v.FailureReason)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.TotalCost.AppendJSON(lenient.AppendName(b, `,"totalCost":`))
+	b = v.TotalUsage.AppendJSON(lenient.AppendName(b, `,"totalUsage":`))
+	b = lenient.AppendOptionalBool(b, `,"failureToCalculate":`, v.FailureToCalculate)
+	b = lenient.AppendOptionalText(b, `,"failureReason":`, v.FailureReason)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -3262,11 +2602,32 @@ func (v *CostDetails) check(c *schema.Check) {
 	v.TotalUsage.check(c)
 	c.Leave()
 	c.Length("failureReason", v.FailureReason, 500)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeCostDetails(r *lenient.Reader, v **CostDetails) {
+	if e := new(CostDetails); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendCostDetails(b []byte, name string, v *CostDetails) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkCostDetails(c *schema.Check, name string, v *CostDetails) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // CostDimension is a part of TransactionEventRequest.
@@ -3285,15 +2646,13 @@ func (v *CostDimension) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Type = CostDimensionType(r.Word(costDimensionTypeWords))
+			r.WordTo((*string)(&v.Type), costDimensionTypeWords)
 		case 1:
-			v.Volume, _ = r.Number()
+			r.NumberTo(&v.Volume)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3303,25 +2662,16 @@ func (v *CostDimension) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CostDimension) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	b = append(b, `,"volume":`...)
-	b = lenient.AppendNumber(b, v.Volume)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendFloat(b, `,"volume":`, v.Volume)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CostDimension) check(c *schema.Check) {
 	c.Word("type", string(v.Type), costDimensionTypeWords)
 	c.Finite("volume", v.Volume)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // CustomData is a part of AFRRSignalRequest and 180 other messages.
@@ -3338,9 +2688,9 @@ func (v *CustomData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.VendorID = r.Text()
+			r.TextTo(&v.VendorID)
 		default:
-			o.Open(&v.Extra)
+			o.ExtraTo(&v.Extra, true)
 		}
 	}
 	return o.Found()
@@ -3350,14 +2700,38 @@ func (v *CustomData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *CustomData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"vendorId":`...)
-	b = lenient.AppendString(b, v.VendorID)
+	b = lenient.AppendText(b, `,"vendorId":`, v.VendorID)
 	b = lenient.AppendExtra(b, v.Extra)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *CustomData) check(c *schema.Check) {
 	c.Length("vendorId", v.VendorID, 255)
+}
+
+//go:noinline
+func decodeCustomData(r *lenient.Reader, v **CustomData) {
+	if e := new(CustomData); e.decode(r) {
+		*v = e
+	}
+}
+
+//go:noinline
+func appendCustomData(b []byte, name string, v *CustomData) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkCustomData(c *schema.Check, name string, v *CustomData) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // DCChargingParameters is a part of NotifyEVChargingNeedsRequest.
@@ -3382,39 +2756,25 @@ func (v *DCChargingParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVMaxCurrent, _ = r.Number()
+			r.NumberTo(&v.EVMaxCurrent)
 		case 1:
-			v.EVMaxVoltage, _ = r.Number()
+			r.NumberTo(&v.EVMaxVoltage)
 		case 2:
-			if e, ok := r.Number(); ok {
-				v.EVMaxPower = &e
-			}
+			r.OptionalNumber(&v.EVMaxPower)
 		case 3:
-			if e, ok := r.Number(); ok {
-				v.EVEnergyCapacity = &e
-			}
+			r.OptionalNumber(&v.EVEnergyCapacity)
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.EnergyAmount = &e
-			}
+			r.OptionalNumber(&v.EnergyAmount)
 		case 5:
-			if e, ok := r.Int(); ok {
-				v.StateOfCharge = &e
-			}
+			r.OptionalInt(&v.StateOfCharge)
 		case 6:
-			if e, ok := r.Int(); ok {
-				v.FullSoC = &e
-			}
+			r.OptionalInt(&v.FullSoC)
 		case 7:
-			if e, ok := r.Int(); ok {
-				v.BulkSoC = &e
-			}
+			r.OptionalInt(&v.BulkSoC)
 		case 8:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3424,38 +2784,15 @@ func (v *DCChargingParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DCChargingParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evMaxCurrent":`...)
-	b = lenient.AppendNumber(b, v.EVMaxCurrent)
-	b = append(b, `,"evMaxVoltage":`...)
-	b = lenient.AppendNumber(b, v.EVMaxVoltage)
-	if v.EVMaxPower != nil {
-		b = append(b, `,"evMaxPower":`...)
-		b = lenient.AppendNumber(b, *v.EVMaxPower)
-	}
-	if v.EVEnergyCapacity != nil {
-		b = append(b, `,"evEnergyCapacity":`...)
-		b = lenient.AppendNumber(b, *v.EVEnergyCapacity)
-	}
-	if v.EnergyAmount != nil {
-		b = append(b, `,"energyAmount":`...)
-		b = lenient.AppendNumber(b, *v.EnergyAmount)
-	}
-	if v.StateOfCharge != nil {
-		b = append(b, `,"stateOfCharge":`...)
-		b = strconv.AppendInt(b, *v.StateOfCharge, 10)
-	}
-	if v.FullSoC != nil {
-		b = append(b, `,"fullSoC":`...)
-		b = strconv.AppendInt(b, *v.FullSoC, 10)
-	}
-	if v.BulkSoC != nil {
-		b = append(b, `,"bulkSoC":`...)
-		b = strconv.AppendInt(b, *v.BulkSoC, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"evMaxCurrent":`, v.EVMaxCurrent)
+	b = lenient.AppendFloat(b, `,"evMaxVoltage":`, v.EVMaxVoltage)
+	b = lenient.AppendOptionalFloat(b, `,"evMaxPower":`, v.EVMaxPower)
+	b = lenient.AppendOptionalFloat(b, `,"evEnergyCapacity":`, v.EVEnergyCapacity)
+	b = lenient.AppendOptionalFloat(b, `,"energyAmount":`, v.EnergyAmount)
+	b = lenient.AppendOptionalInt(b, `,"stateOfCharge":`, v.StateOfCharge)
+	b = lenient.AppendOptionalInt(b, `,"fullSoC":`, v.FullSoC)
+	b = lenient.AppendOptionalInt(b, `,"bulkSoC":`, v.BulkSoC)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -3483,11 +2820,32 @@ func (v *DCChargingParameters) check(c *schema.Check) {
 		c.AtLeast("bulkSoC", float64(*v.BulkSoC), 0)
 		c.AtMost("bulkSoC", float64(*v.BulkSoC), 100)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeDCChargingParameters(r *lenient.Reader, v **DCChargingParameters) {
+	if e := new(DCChargingParameters); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendDCChargingParameters(b []byte, name string, v *DCChargingParameters) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkDCChargingParameters(c *schema.Check, name string, v *DCChargingParameters) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // DERChargingParameters is a part of NotifyEVChargingNeedsRequest.
@@ -3545,173 +2903,93 @@ func (v *DERChargingParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVSupportedDERControl = nil
-			for a := r.Array(); a.Next(); {
-				v.EVSupportedDERControl = append(v.EVSupportedDERControl, DERControl(r.Word(derControlWords)))
-			}
-			if len(v.EVSupportedDERControl) == 0 {
-				r.NoItems()
-			}
+			v.EVSupportedDERControl = lenient.Words[DERControl](r, derControlWords)
+			r.Items(len(v.EVSupportedDERControl))
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.EVOverExcitedMaxDischargePower = &e
-			}
+			r.OptionalNumber(&v.EVOverExcitedMaxDischargePower)
 		case 2:
-			if e, ok := r.Number(); ok {
-				v.EVOverExcitedPowerFactor = &e
-			}
+			r.OptionalNumber(&v.EVOverExcitedPowerFactor)
 		case 3:
-			if e, ok := r.Number(); ok {
-				v.EVUnderExcitedMaxDischargePower = &e
-			}
+			r.OptionalNumber(&v.EVUnderExcitedMaxDischargePower)
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.EVUnderExcitedPowerFactor = &e
-			}
+			r.OptionalNumber(&v.EVUnderExcitedPowerFactor)
 		case 5:
-			if e, ok := r.Number(); ok {
-				v.MaxApparentPower = &e
-			}
+			r.OptionalNumber(&v.MaxApparentPower)
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.MaxChargeApparentPower = &e
-			}
+			r.OptionalNumber(&v.MaxChargeApparentPower)
 		case 7:
-			if e, ok := r.Number(); ok {
-				v.MaxChargeApparentPowerL2 = &e
-			}
+			r.OptionalNumber(&v.MaxChargeApparentPowerL2)
 		case 8:
-			if e, ok := r.Number(); ok {
-				v.MaxChargeApparentPowerL3 = &e
-			}
+			r.OptionalNumber(&v.MaxChargeApparentPowerL3)
 		case 9:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargeApparentPower = &e
-			}
+			r.OptionalNumber(&v.MaxDischargeApparentPower)
 		case 10:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargeApparentPowerL2 = &e
-			}
+			r.OptionalNumber(&v.MaxDischargeApparentPowerL2)
 		case 11:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargeApparentPowerL3 = &e
-			}
+			r.OptionalNumber(&v.MaxDischargeApparentPowerL3)
 		case 12:
-			if e, ok := r.Number(); ok {
-				v.MaxChargeReactivePower = &e
-			}
+			r.OptionalNumber(&v.MaxChargeReactivePower)
 		case 13:
-			if e, ok := r.Number(); ok {
-				v.MaxChargeReactivePowerL2 = &e
-			}
+			r.OptionalNumber(&v.MaxChargeReactivePowerL2)
 		case 14:
-			if e, ok := r.Number(); ok {
-				v.MaxChargeReactivePowerL3 = &e
-			}
+			r.OptionalNumber(&v.MaxChargeReactivePowerL3)
 		case 15:
-			if e, ok := r.Number(); ok {
-				v.MinChargeReactivePower = &e
-			}
+			r.OptionalNumber(&v.MinChargeReactivePower)
 		case 16:
-			if e, ok := r.Number(); ok {
-				v.MinChargeReactivePowerL2 = &e
-			}
+			r.OptionalNumber(&v.MinChargeReactivePowerL2)
 		case 17:
-			if e, ok := r.Number(); ok {
-				v.MinChargeReactivePowerL3 = &e
-			}
+			r.OptionalNumber(&v.MinChargeReactivePowerL3)
 		case 18:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargeReactivePower = &e
-			}
+			r.OptionalNumber(&v.MaxDischargeReactivePower)
 		case 19:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargeReactivePowerL2 = &e
-			}
+			r.OptionalNumber(&v.MaxDischargeReactivePowerL2)
 		case 20:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargeReactivePowerL3 = &e
-			}
+			r.OptionalNumber(&v.MaxDischargeReactivePowerL3)
 		case 21:
-			if e, ok := r.Number(); ok {
-				v.MinDischargeReactivePower = &e
-			}
+			r.OptionalNumber(&v.MinDischargeReactivePower)
 		case 22:
-			if e, ok := r.Number(); ok {
-				v.MinDischargeReactivePowerL2 = &e
-			}
+			r.OptionalNumber(&v.MinDischargeReactivePowerL2)
 		case 23:
-			if e, ok := r.Number(); ok {
-				v.MinDischargeReactivePowerL3 = &e
-			}
+			r.OptionalNumber(&v.MinDischargeReactivePowerL3)
 		case 24:
-			if e, ok := r.Number(); ok {
-				v.NominalVoltage = &e
-			}
+			r.OptionalNumber(&v.NominalVoltage)
 		case 25:
-			if e, ok := r.Number(); ok {
-				v.NominalVoltageOffset = &e
-			}
+			r.OptionalNumber(&v.NominalVoltageOffset)
 		case 26:
-			if e, ok := r.Number(); ok {
-				v.MaxNominalVoltage = &e
-			}
+			r.OptionalNumber(&v.MaxNominalVoltage)
 		case 27:
-			if e, ok := r.Number(); ok {
-				v.MinNominalVoltage = &e
-			}
+			r.OptionalNumber(&v.MinNominalVoltage)
 		case 28:
-			v.EVInverterManufacturer = r.Text()
+			r.TextTo(&v.EVInverterManufacturer)
 		case 29:
-			v.EVInverterModel = r.Text()
+			r.TextTo(&v.EVInverterModel)
 		case 30:
-			v.EVInverterSerialNumber = r.Text()
+			r.TextTo(&v.EVInverterSerialNumber)
 		case 31:
-			v.EVInverterSwVersion = r.Text()
+			r.TextTo(&v.EVInverterSwVersion)
 		case 32:
-			v.EVInverterHwVersion = r.Text()
+			r.TextTo(&v.EVInverterHwVersion)
 		case 33:
-			v.EVIslandingDetectionMethod = nil
-			for a := r.Array(); a.Next(); {
-				v.EVIslandingDetectionMethod = append(v.EVIslandingDetectionMethod, IslandingDetection(r.Word(islandingDetectionWords)))
-			}
-			if len(v.EVIslandingDetectionMethod) == 0 {
-				r.NoItems()
-			}
+			v.EVIslandingDetectionMethod = lenient.Words[IslandingDetection](r, islandingDetectionWords)
+			r.Items(len(v.EVIslandingDetectionMethod))
 		case 34:
-			if e, ok := r.Number(); ok {
-				v.EVIslandingTripTime = &e
-			}
+			r.OptionalNumber(&v.EVIslandingTripTime)
 		case 35:
-			if e, ok := r.Number(); ok {
-				v.EVMaximumLevel1DCInjection = &e
-			}
+			r.OptionalNumber(&v.EVMaximumLevel1DCInjection)
 		case 36:
-			if e, ok := r.Number(); ok {
-				v.EVDurationLevel1DCInjection = &e
-			}
+			r.OptionalNumber(&v.EVDurationLevel1DCInjection)
 		case 37:
-			if e, ok := r.Number(); ok {
-				v.EVMaximumLevel2DCInjection = &e
-			}
+			r.OptionalNumber(&v.EVMaximumLevel2DCInjection)
 		case 38:
-			if e, ok := r.Number(); ok {
-				v.EVDurationLevel2DCInjection = &e
-			}
+			r.OptionalNumber(&v.EVDurationLevel2DCInjection)
 		case 39:
-			if e, ok := r.Number(); ok {
-				v.EVReactiveSusceptance = &e
-			}
+			r.OptionalNumber(&v.EVReactiveSusceptance)
 		case 40:
-			if e, ok := r.Number(); ok {
-				v.EVSessionTotalDischargeEnergyAvailable = &e
-			}
+			r.OptionalNumber(&v.EVSessionTotalDischargeEnergyAvailable)
 		case 41:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -3721,184 +2999,48 @@ func (v *DERChargingParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DERChargingParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if len(v.EVSupportedDERControl) > 0 {
-		b = append(b, `,"evSupportedDERControl":`...)
-		fromEVSupportedDERControl := len(b)
-		for i := range v.EVSupportedDERControl {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.EVSupportedDERControl[i]))
-		}
-		b = lenient.CloseArray(b, fromEVSupportedDERControl)
-	}
-	if v.EVOverExcitedMaxDischargePower != nil {
-		b = append(b, `,"evOverExcitedMaxDischargePower":`...)
-		b = lenient.AppendNumber(b, *v.EVOverExcitedMaxDischargePower)
-	}
-	if v.EVOverExcitedPowerFactor != nil {
-		b = append(b, `,"evOverExcitedPowerFactor":`...)
-		b = lenient.AppendNumber(b, *v.EVOverExcitedPowerFactor)
-	}
-	if v.EVUnderExcitedMaxDischargePower != nil {
-		b = append(b, `,"evUnderExcitedMaxDischargePower":`...)
-		b = lenient.AppendNumber(b, *v.EVUnderExcitedMaxDischargePower)
-	}
-	if v.EVUnderExcitedPowerFactor != nil {
-		b = append(b, `,"evUnderExcitedPowerFactor":`...)
-		b = lenient.AppendNumber(b, *v.EVUnderExcitedPowerFactor)
-	}
-	if v.MaxApparentPower != nil {
-		b = append(b, `,"maxApparentPower":`...)
-		b = lenient.AppendNumber(b, *v.MaxApparentPower)
-	}
-	if v.MaxChargeApparentPower != nil {
-		b = append(b, `,"maxChargeApparentPower":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargeApparentPower)
-	}
-	if v.MaxChargeApparentPowerL2 != nil {
-		b = append(b, `,"maxChargeApparentPower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargeApparentPowerL2)
-	}
-	if v.MaxChargeApparentPowerL3 != nil {
-		b = append(b, `,"maxChargeApparentPower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargeApparentPowerL3)
-	}
-	if v.MaxDischargeApparentPower != nil {
-		b = append(b, `,"maxDischargeApparentPower":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargeApparentPower)
-	}
-	if v.MaxDischargeApparentPowerL2 != nil {
-		b = append(b, `,"maxDischargeApparentPower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargeApparentPowerL2)
-	}
-	if v.MaxDischargeApparentPowerL3 != nil {
-		b = append(b, `,"maxDischargeApparentPower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargeApparentPowerL3)
-	}
-	if v.MaxChargeReactivePower != nil {
-		b = append(b, `,"maxChargeReactivePower":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargeReactivePower)
-	}
-	if v.MaxChargeReactivePowerL2 != nil {
-		b = append(b, `,"maxChargeReactivePower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargeReactivePowerL2)
-	}
-	if v.MaxChargeReactivePowerL3 != nil {
-		b = append(b, `,"maxChargeReactivePower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargeReactivePowerL3)
-	}
-	if v.MinChargeReactivePower != nil {
-		b = append(b, `,"minChargeReactivePower":`...)
-		b = lenient.AppendNumber(b, *v.MinChargeReactivePower)
-	}
-	if v.MinChargeReactivePowerL2 != nil {
-		b = append(b, `,"minChargeReactivePower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MinChargeReactivePowerL2)
-	}
-	if v.MinChargeReactivePowerL3 != nil {
-		b = append(b, `,"minChargeReactivePower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MinChargeReactivePowerL3)
-	}
-	if v.MaxDischargeReactivePower != nil {
-		b = append(b, `,"maxDischargeReactivePower":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargeReactivePower)
-	}
-	if v.MaxDischargeReactivePowerL2 != nil {
-		b = append(b, `,"maxDischargeReactivePower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargeReactivePowerL2)
-	}
-	if v.MaxDischargeReactivePowerL3 != nil {
-		b = append(b, `,"maxDischargeReactivePower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargeReactivePowerL3)
-	}
-	if v.MinDischargeReactivePower != nil {
-		b = append(b, `,"minDischargeReactivePower":`...)
-		b = lenient.AppendNumber(b, *v.MinDischargeReactivePower)
-	}
-	if v.MinDischargeReactivePowerL2 != nil {
-		b = append(b, `,"minDischargeReactivePower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MinDischargeReactivePowerL2)
-	}
-	if v.MinDischargeReactivePowerL3 != nil {
-		b = append(b, `,"minDischargeReactivePower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MinDischargeReactivePowerL3)
-	}
-	if v.NominalVoltage != nil {
-		b = append(b, `,"nominalVoltage":`...)
-		b = lenient.AppendNumber(b, *v.NominalVoltage)
-	}
-	if v.NominalVoltageOffset != nil {
-		b = append(b, `,"nominalVoltageOffset":`...)
-		b = lenient.AppendNumber(b, *v.NominalVoltageOffset)
-	}
-	if v.MaxNominalVoltage != nil {
-		b = append(b, `,"maxNominalVoltage":`...)
-		b = lenient.AppendNumber(b, *v.MaxNominalVoltage)
-	}
-	if v.MinNominalVoltage != nil {
-		b = append(b, `,"minNominalVoltage":`...)
-		b = lenient.AppendNumber(b, *v.MinNominalVoltage)
-	}
-	if v.EVInverterManufacturer != "" {
-		b = append(b, `,"evInverterManufacturer":`...)
-		b = lenient.AppendString(b, v.EVInverterManufacturer)
-	}
-	if v.EVInverterModel != "" {
-		b = append(b, `,"evInverterModel":`...)
-		b = lenient.AppendString(b, v.EVInverterModel)
-	}
-	if v.EVInverterSerialNumber != "" {
-		b = append(b, `,"evInverterSerialNumber":`...)
-		b = lenient.AppendString(b, v.EVInverterSerialNumber)
-	}
-	if v.EVInverterSwVersion != "" {
-		b = append(b, `,"evInverterSwVersion":`...)
-		b = lenient.AppendString(b, v.EVInverterSwVersion)
-	}
-	if v.EVInverterHwVersion != "" {
-		b = append(b, `,"evInverterHwVersion":`...)
-		b = lenient.AppendString(b, v.EVInverterHwVersion)
-	}
-	if len(v.EVIslandingDetectionMethod) > 0 {
-		b = append(b, `,"evIslandingDetectionMethod":`...)
-		fromEVIslandingDetectionMethod := len(b)
-		for i := range v.EVIslandingDetectionMethod {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.EVIslandingDetectionMethod[i]))
-		}
-		b = lenient.CloseArray(b, fromEVIslandingDetectionMethod)
-	}
-	if v.EVIslandingTripTime != nil {
-		b = append(b, `,"evIslandingTripTime":`...)
-		b = lenient.AppendNumber(b, *v.EVIslandingTripTime)
-	}
-	if v.EVMaximumLevel1DCInjection != nil {
-		b = append(b, `,"evMaximumLevel1DCInjection":`...)
-		b = lenient.AppendNumber(b, *v.EVMaximumLevel1DCInjection)
-	}
-	if v.EVDurationLevel1DCInjection != nil {
-		b = append(b, `,"evDurationLevel1DCInjection":`...)
-		b = lenient.AppendNumber(b, *v.EVDurationLevel1DCInjection)
-	}
-	if v.EVMaximumLevel2DCInjection != nil {
-		b = append(b, `,"evMaximumLevel2DCInjection":`...)
-		b = lenient.AppendNumber(b, *v.EVMaximumLevel2DCInjection)
-	}
-	if v.EVDurationLevel2DCInjection != nil {
-		b = append(b, `,"evDurationLevel2DCInjection":`...)
-		b = lenient.AppendNumber(b, *v.EVDurationLevel2DCInjection)
-	}
-	if v.EVReactiveSusceptance != nil {
-		b = append(b, `,"evReactiveSusceptance":`...)
-		b = lenient.AppendNumber(b, *v.EVReactiveSusceptance)
-	}
-	if v.EVSessionTotalDischargeEnergyAvailable != nil {
-		b = append(b, `,"evSessionTotalDischargeEnergyAvailable":`...)
-		b = lenient.AppendNumber(b, *v.EVSessionTotalDischargeEnergyAvailable)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalTexts(b, `,"evSupportedDERControl":`, v.EVSupportedDERControl)
+	b = lenient.AppendOptionalFloat(b, `,"evOverExcitedMaxDischargePower":`, v.EVOverExcitedMaxDischargePower)
+	b = lenient.AppendOptionalFloat(b, `,"evOverExcitedPowerFactor":`, v.EVOverExcitedPowerFactor)
+	b = lenient.AppendOptionalFloat(b, `,"evUnderExcitedMaxDischargePower":`, v.EVUnderExcitedMaxDischargePower)
+	b = lenient.AppendOptionalFloat(b, `,"evUnderExcitedPowerFactor":`, v.EVUnderExcitedPowerFactor)
+	b = lenient.AppendOptionalFloat(b, `,"maxApparentPower":`, v.MaxApparentPower)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargeApparentPower":`, v.MaxChargeApparentPower)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargeApparentPower_L2":`, v.MaxChargeApparentPowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargeApparentPower_L3":`, v.MaxChargeApparentPowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargeApparentPower":`, v.MaxDischargeApparentPower)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargeApparentPower_L2":`, v.MaxDischargeApparentPowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargeApparentPower_L3":`, v.MaxDischargeApparentPowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargeReactivePower":`, v.MaxChargeReactivePower)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargeReactivePower_L2":`, v.MaxChargeReactivePowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargeReactivePower_L3":`, v.MaxChargeReactivePowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"minChargeReactivePower":`, v.MinChargeReactivePower)
+	b = lenient.AppendOptionalFloat(b, `,"minChargeReactivePower_L2":`, v.MinChargeReactivePowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"minChargeReactivePower_L3":`, v.MinChargeReactivePowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargeReactivePower":`, v.MaxDischargeReactivePower)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargeReactivePower_L2":`, v.MaxDischargeReactivePowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargeReactivePower_L3":`, v.MaxDischargeReactivePowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"minDischargeReactivePower":`, v.MinDischargeReactivePower)
+	b = lenient.AppendOptionalFloat(b, `,"minDischargeReactivePower_L2":`, v.MinDischargeReactivePowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"minDischargeReactivePower_L3":`, v.MinDischargeReactivePowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"nominalVoltage":`, v.NominalVoltage)
+	b = lenient.AppendOptionalFloat(b, `,"nominalVoltageOffset":`, v.NominalVoltageOffset)
+	b = lenient.AppendOptionalFloat(b, `,"maxNominalVoltage":`, v.MaxNominalVoltage)
+	b = lenient.AppendOptionalFloat(b, `,"minNominalVoltage":`, v.MinNominalVoltage)
+	b = lenient.AppendOptionalText(b, `,"evInverterManufacturer":`, v.EVInverterManufacturer)
+	b = lenient.AppendOptionalText(b, `,"evInverterModel":`, v.EVInverterModel)
+	b = lenient.AppendOptionalText(b, `,"evInverterSerialNumber":`, v.EVInverterSerialNumber)
+	b = lenient.AppendOptionalText(b, `,"evInverterSwVersion":`, v.EVInverterSwVersion)
+	b = lenient.AppendOptionalText(b, `,"evInverterHwVersion":`, v.EVInverterHwVersion)
+	b = lenient.AppendOptionalTexts(b, `,"evIslandingDetectionMethod":`, v.EVIslandingDetectionMethod)
+	b = lenient.AppendOptionalFloat(b, `,"evIslandingTripTime":`, v.EVIslandingTripTime)
+	b = lenient.AppendOptionalFloat(b, `,"evMaximumLevel1DCInjection":`, v.EVMaximumLevel1DCInjection)
+	b = lenient.AppendOptionalFloat(b, `,"evDurationLevel1DCInjection":`, v.EVDurationLevel1DCInjection)
+	b = lenient.AppendOptionalFloat(b, `,"evMaximumLevel2DCInjection":`, v.EVMaximumLevel2DCInjection)
+	b = lenient.AppendOptionalFloat(b, `,"evDurationLevel2DCInjection":`, v.EVDurationLevel2DCInjection)
+	b = lenient.AppendOptionalFloat(b, `,"evReactiveSusceptance":`, v.EVReactiveSusceptance)
+	b = lenient.AppendOptionalFloat(b, `,"evSessionTotalDischargeEnergyAvailable":`, v.EVSessionTotalDischargeEnergyAvailable)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4026,11 +3168,32 @@ func (v *DERChargingParameters) check(c *schema.Check) {
 	if v.EVSessionTotalDischargeEnergyAvailable != nil {
 		c.Finite("evSessionTotalDischargeEnergyAvailable", *v.EVSessionTotalDischargeEnergyAvailable)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeDERChargingParameters(r *lenient.Reader, v **DERChargingParameters) {
+	if e := new(DERChargingParameters); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendDERChargingParameters(b []byte, name string, v *DERChargingParameters) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkDERChargingParameters(c *schema.Check, name string, v *DERChargingParameters) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // DERCurve is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -4067,41 +3230,27 @@ func (v *DERCurve) decode(r *lenient.Reader) bool {
 					v.CurveData = v.CurveData[:len(v.CurveData)-1]
 				}
 			}
-			if len(v.CurveData) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.CurveData))
 		case 1:
-			if e := new(Hysteresis); e.decode(r) {
-				v.Hysteresis = e
-			}
+			decodeHysteresis(r, &v.Hysteresis)
 		case 2:
-			v.Priority, _ = r.Int()
+			r.IntTo(&v.Priority)
 		case 3:
-			if e := new(ReactivePowerParams); e.decode(r) {
-				v.ReactivePowerParams = e
-			}
+			decodeReactivePowerParams(r, &v.ReactivePowerParams)
 		case 4:
-			if e := new(VoltageParams); e.decode(r) {
-				v.VoltageParams = e
-			}
+			decodeVoltageParams(r, &v.VoltageParams)
 		case 5:
-			v.YUnit = DERUnit(r.Word(derUnitWords))
+			r.WordTo((*string)(&v.YUnit), derUnitWords)
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.ResponseTime = &e
-			}
+			r.OptionalNumber(&v.ResponseTime)
 		case 7:
-			v.StartTime = r.Time()
+			r.TimeTo(&v.StartTime)
 		case 8:
-			if e, ok := r.Number(); ok {
-				v.Duration = &e
-			}
+			r.OptionalNumber(&v.Duration)
 		case 9:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4111,45 +3260,21 @@ func (v *DERCurve) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DERCurve) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"curveData":`...)
+	b = lenient.AppendName(b, `,"curveData":`)
 	fromCurveData := len(b)
 	for i := range v.CurveData {
-		b = append(b, ',')
-		b = v.CurveData[i].AppendJSON(b)
+		b = v.CurveData[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromCurveData)
-	if v.Hysteresis != nil {
-		b = append(b, `,"hysteresis":`...)
-		b = v.Hysteresis.AppendJSON(b)
-	}
-	b = append(b, `,"priority":`...)
-	b = strconv.AppendInt(b, v.Priority, 10)
-	if v.ReactivePowerParams != nil {
-		b = append(b, `,"reactivePowerParams":`...)
-		b = v.ReactivePowerParams.AppendJSON(b)
-	}
-	if v.VoltageParams != nil {
-		b = append(b, `,"voltageParams":`...)
-		b = v.VoltageParams.AppendJSON(b)
-	}
-	b = append(b, `,"yUnit":`...)
-	b = lenient.AppendString(b, string(v.YUnit))
-	if v.ResponseTime != nil {
-		b = append(b, `,"responseTime":`...)
-		b = lenient.AppendNumber(b, *v.ResponseTime)
-	}
-	if !v.StartTime.IsZero() {
-		b = append(b, `,"startTime":`...)
-		b = v.StartTime.AppendJSON(b)
-	}
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = lenient.AppendNumber(b, *v.Duration)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendHysteresis(b, `,"hysteresis":`, v.Hysteresis)
+	b = lenient.AppendInt(b, `,"priority":`, v.Priority)
+	b = appendReactivePowerParams(b, `,"reactivePowerParams":`, v.ReactivePowerParams)
+	b = appendVoltageParams(b, `,"voltageParams":`, v.VoltageParams)
+	b = lenient.AppendText(b, `,"yUnit":`, string(v.YUnit))
+	b = lenient.AppendOptionalFloat(b, `,"responseTime":`, v.ResponseTime)
+	b = lenient.AppendOptionalDate(b, `,"startTime":`, &v.StartTime)
+	b = lenient.AppendOptionalFloat(b, `,"duration":`, v.Duration)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4160,22 +3285,10 @@ func (v *DERCurve) check(c *schema.Check) {
 		v.CurveData[i].check(c)
 		c.Leave()
 	}
-	if v.Hysteresis != nil {
-		c.Enter("hysteresis")
-		v.Hysteresis.check(c)
-		c.Leave()
-	}
+	checkHysteresis(c, "hysteresis", v.Hysteresis)
 	c.AtLeast("priority", float64(v.Priority), 0)
-	if v.ReactivePowerParams != nil {
-		c.Enter("reactivePowerParams")
-		v.ReactivePowerParams.check(c)
-		c.Leave()
-	}
-	if v.VoltageParams != nil {
-		c.Enter("voltageParams")
-		v.VoltageParams.check(c)
-		c.Leave()
-	}
+	checkReactivePowerParams(c, "reactivePowerParams", v.ReactivePowerParams)
+	checkVoltageParams(c, "voltageParams", v.VoltageParams)
 	c.Word("yUnit", string(v.YUnit), derUnitWords)
 	if v.ResponseTime != nil {
 		c.Finite("responseTime", *v.ResponseTime)
@@ -4186,11 +3299,32 @@ func (v *DERCurve) check(c *schema.Check) {
 	if v.Duration != nil {
 		c.Finite("duration", *v.Duration)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeDERCurve(r *lenient.Reader, v **DERCurve) {
+	if e := new(DERCurve); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendDERCurve(b []byte, name string, v *DERCurve) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkDERCurve(c *schema.Check, name string, v *DERCurve) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // DERCurveGet is a part of ReportDERControlRequest.
@@ -4215,19 +3349,17 @@ func (v *DERCurveGet) decode(r *lenient.Reader) bool {
 			v.Curve = DERCurve{}
 			v.Curve.decode(r)
 		case 1:
-			v.ID = r.Text()
+			r.TextTo(&v.ID)
 		case 2:
-			v.CurveType = DERControl(r.Word(derControlWords))
+			r.WordTo((*string)(&v.CurveType), derControlWords)
 		case 3:
-			v.IsDefault, _ = r.Bool()
+			r.BoolTo(&v.IsDefault)
 		case 4:
-			v.IsSuperseded, _ = r.Bool()
+			r.BoolTo(&v.IsSuperseded)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4237,20 +3369,12 @@ func (v *DERCurveGet) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DERCurveGet) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"curve":`...)
-	b = v.Curve.AppendJSON(b)
-	b = append(b, `,"id":`...)
-	b = lenient.AppendString(b, v.ID)
-	b = append(b, `,"curveType":`...)
-	b = lenient.AppendString(b, string(v.CurveType))
-	b = append(b, `,"isDefault":`...)
-	b = strconv.AppendBool(b, v.IsDefault)
-	b = append(b, `,"isSuperseded":`...)
-	b = strconv.AppendBool(b, v.IsSuperseded)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.Curve.AppendJSON(lenient.AppendName(b, `,"curve":`))
+	b = lenient.AppendText(b, `,"id":`, v.ID)
+	b = lenient.AppendText(b, `,"curveType":`, string(v.CurveType))
+	b = lenient.AppendBool(b, `,"isDefault":`, v.IsDefault)
+	b = lenient.AppendBool(b, `,"isSuperseded":`, v.IsSuperseded)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4260,11 +3384,7 @@ func (v *DERCurveGet) check(c *schema.Check) {
 	c.Leave()
 	c.Length("id", v.ID, 36)
 	c.Word("curveType", string(v.CurveType), derControlWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // DERCurvePoints is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -4283,15 +3403,13 @@ func (v *DERCurvePoints) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.X, _ = r.Number()
+			r.NumberTo(&v.X)
 		case 1:
-			v.Y, _ = r.Number()
+			r.NumberTo(&v.Y)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4301,25 +3419,16 @@ func (v *DERCurvePoints) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *DERCurvePoints) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"x":`...)
-	b = lenient.AppendNumber(b, v.X)
-	b = append(b, `,"y":`...)
-	b = lenient.AppendNumber(b, v.Y)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"x":`, v.X)
+	b = lenient.AppendFloat(b, `,"y":`, v.Y)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *DERCurvePoints) check(c *schema.Check) {
 	c.Finite("x", v.X)
 	c.Finite("y", v.Y)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // EVAbsolutePriceSchedule is a part of NotifyEVChargingNeedsRequest.
@@ -4344,9 +3453,9 @@ func (v *EVAbsolutePriceSchedule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TimeAnchor = r.Time()
+			r.TimeTo(&v.TimeAnchor)
 		case 1:
-			v.Currency = r.Text()
+			r.TextTo(&v.Currency)
 		case 2:
 			v.EVAbsolutePriceScheduleEntries = v.EVAbsolutePriceScheduleEntries[:0]
 			for a := r.Array(); a.Next(); {
@@ -4357,17 +3466,13 @@ func (v *EVAbsolutePriceSchedule) decode(r *lenient.Reader) bool {
 					v.EVAbsolutePriceScheduleEntries = v.EVAbsolutePriceScheduleEntries[:len(v.EVAbsolutePriceScheduleEntries)-1]
 				}
 			}
-			if len(v.EVAbsolutePriceScheduleEntries) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.EVAbsolutePriceScheduleEntries))
 		case 3:
-			v.PriceAlgorithm = r.Text()
+			r.TextTo(&v.PriceAlgorithm)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4377,23 +3482,16 @@ func (v *EVAbsolutePriceSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EVAbsolutePriceSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"timeAnchor":`...)
-	b = v.TimeAnchor.AppendJSON(b)
-	b = append(b, `,"currency":`...)
-	b = lenient.AppendString(b, v.Currency)
-	b = append(b, `,"evAbsolutePriceScheduleEntries":`...)
+	b = lenient.AppendDate(b, `,"timeAnchor":`, &v.TimeAnchor)
+	b = lenient.AppendText(b, `,"currency":`, v.Currency)
+	b = lenient.AppendName(b, `,"evAbsolutePriceScheduleEntries":`)
 	fromEVAbsolutePriceScheduleEntries := len(b)
 	for i := range v.EVAbsolutePriceScheduleEntries {
-		b = append(b, ',')
-		b = v.EVAbsolutePriceScheduleEntries[i].AppendJSON(b)
+		b = v.EVAbsolutePriceScheduleEntries[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromEVAbsolutePriceScheduleEntries)
-	b = append(b, `,"priceAlgorithm":`...)
-	b = lenient.AppendString(b, v.PriceAlgorithm)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"priceAlgorithm":`, v.PriceAlgorithm)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4407,11 +3505,32 @@ func (v *EVAbsolutePriceSchedule) check(c *schema.Check) {
 		c.Leave()
 	}
 	c.Length("priceAlgorithm", v.PriceAlgorithm, 2000)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeEVAbsolutePriceSchedule(r *lenient.Reader, v **EVAbsolutePriceSchedule) {
+	if e := new(EVAbsolutePriceSchedule); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendEVAbsolutePriceSchedule(b []byte, name string, v *EVAbsolutePriceSchedule) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkEVAbsolutePriceSchedule(c *schema.Check, name string, v *EVAbsolutePriceSchedule) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // EVAbsolutePriceScheduleEntry is a part of NotifyEVChargingNeedsRequest.
@@ -4434,7 +3553,7 @@ func (v *EVAbsolutePriceScheduleEntry) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Duration, _ = r.Int()
+			r.IntTo(&v.Duration)
 		case 1:
 			v.EVPriceRule = v.EVPriceRule[:0]
 			for a := r.Array(); a.Next(); {
@@ -4445,15 +3564,11 @@ func (v *EVAbsolutePriceScheduleEntry) decode(r *lenient.Reader) bool {
 					v.EVPriceRule = v.EVPriceRule[:len(v.EVPriceRule)-1]
 				}
 			}
-			if len(v.EVPriceRule) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.EVPriceRule))
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4463,19 +3578,14 @@ func (v *EVAbsolutePriceScheduleEntry) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EVAbsolutePriceScheduleEntry) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"duration":`...)
-	b = strconv.AppendInt(b, v.Duration, 10)
-	b = append(b, `,"evPriceRule":`...)
+	b = lenient.AppendInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendName(b, `,"evPriceRule":`)
 	fromEVPriceRule := len(b)
 	for i := range v.EVPriceRule {
-		b = append(b, ',')
-		b = v.EVPriceRule[i].AppendJSON(b)
+		b = v.EVPriceRule[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromEVPriceRule)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4486,11 +3596,7 @@ func (v *EVAbsolutePriceScheduleEntry) check(c *schema.Check) {
 		v.EVPriceRule[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // EVEnergyOffer is a part of NotifyEVChargingNeedsRequest.
@@ -4509,18 +3615,14 @@ func (v *EVEnergyOffer) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(EVAbsolutePriceSchedule); e.decode(r) {
-				v.EVAbsolutePriceSchedule = e
-			}
+			decodeEVAbsolutePriceSchedule(r, &v.EVAbsolutePriceSchedule)
 		case 1:
 			v.EVPowerSchedule = EVPowerSchedule{}
 			v.EVPowerSchedule.decode(r)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4530,33 +3632,43 @@ func (v *EVEnergyOffer) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EVEnergyOffer) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.EVAbsolutePriceSchedule != nil {
-		b = append(b, `,"evAbsolutePriceSchedule":`...)
-		b = v.EVAbsolutePriceSchedule.AppendJSON(b)
-	}
-	b = append(b, `,"evPowerSchedule":`...)
-	b = v.EVPowerSchedule.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendEVAbsolutePriceSchedule(b, `,"evAbsolutePriceSchedule":`, v.EVAbsolutePriceSchedule)
+	b = v.EVPowerSchedule.AppendJSON(lenient.AppendName(b, `,"evPowerSchedule":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *EVEnergyOffer) check(c *schema.Check) {
-	if v.EVAbsolutePriceSchedule != nil {
-		c.Enter("evAbsolutePriceSchedule")
-		v.EVAbsolutePriceSchedule.check(c)
-		c.Leave()
-	}
+	checkEVAbsolutePriceSchedule(c, "evAbsolutePriceSchedule", v.EVAbsolutePriceSchedule)
 	c.Enter("evPowerSchedule")
 	v.EVPowerSchedule.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeEVEnergyOffer(r *lenient.Reader, v **EVEnergyOffer) {
+	if e := new(EVEnergyOffer); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendEVEnergyOffer(b []byte, name string, v *EVEnergyOffer) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkEVEnergyOffer(c *schema.Check, name string, v *EVEnergyOffer) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // EVPowerSchedule is a part of NotifyEVChargingNeedsRequest.
@@ -4588,17 +3700,13 @@ func (v *EVPowerSchedule) decode(r *lenient.Reader) bool {
 					v.EVPowerScheduleEntries = v.EVPowerScheduleEntries[:len(v.EVPowerScheduleEntries)-1]
 				}
 			}
-			if len(v.EVPowerScheduleEntries) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.EVPowerScheduleEntries))
 		case 1:
-			v.TimeAnchor = r.Time()
+			r.TimeTo(&v.TimeAnchor)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4608,19 +3716,14 @@ func (v *EVPowerSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EVPowerSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evPowerScheduleEntries":`...)
+	b = lenient.AppendName(b, `,"evPowerScheduleEntries":`)
 	fromEVPowerScheduleEntries := len(b)
 	for i := range v.EVPowerScheduleEntries {
-		b = append(b, ',')
-		b = v.EVPowerScheduleEntries[i].AppendJSON(b)
+		b = v.EVPowerScheduleEntries[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromEVPowerScheduleEntries)
-	b = append(b, `,"timeAnchor":`...)
-	b = v.TimeAnchor.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendDate(b, `,"timeAnchor":`, &v.TimeAnchor)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4632,11 +3735,7 @@ func (v *EVPowerSchedule) check(c *schema.Check) {
 		c.Leave()
 	}
 	c.Time("timeAnchor", v.TimeAnchor)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // EVPowerScheduleEntry is a part of NotifyEVChargingNeedsRequest.
@@ -4655,15 +3754,13 @@ func (v *EVPowerScheduleEntry) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Duration, _ = r.Int()
+			r.IntTo(&v.Duration)
 		case 1:
-			v.Power, _ = r.Number()
+			r.NumberTo(&v.Power)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4673,24 +3770,15 @@ func (v *EVPowerScheduleEntry) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EVPowerScheduleEntry) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"duration":`...)
-	b = strconv.AppendInt(b, v.Duration, 10)
-	b = append(b, `,"power":`...)
-	b = lenient.AppendNumber(b, v.Power)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendFloat(b, `,"power":`, v.Power)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *EVPowerScheduleEntry) check(c *schema.Check) {
 	c.Finite("power", v.Power)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // EVPriceRule is a part of NotifyEVChargingNeedsRequest.
@@ -4709,15 +3797,13 @@ func (v *EVPriceRule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EnergyFee, _ = r.Number()
+			r.NumberTo(&v.EnergyFee)
 		case 1:
-			v.PowerRangeStart, _ = r.Number()
+			r.NumberTo(&v.PowerRangeStart)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4727,25 +3813,16 @@ func (v *EVPriceRule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EVPriceRule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"energyFee":`...)
-	b = lenient.AppendNumber(b, v.EnergyFee)
-	b = append(b, `,"powerRangeStart":`...)
-	b = lenient.AppendNumber(b, v.PowerRangeStart)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"energyFee":`, v.EnergyFee)
+	b = lenient.AppendFloat(b, `,"powerRangeStart":`, v.PowerRangeStart)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *EVPriceRule) check(c *schema.Check) {
 	c.Finite("energyFee", v.EnergyFee)
 	c.Finite("powerRangeStart", v.PowerRangeStart)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // EVSE is a part of ChangeAvailabilityRequest and 15 other messages.
@@ -4764,17 +3841,13 @@ func (v *EVSE) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.ConnectorID = &e
-			}
+			r.OptionalInt(&v.ConnectorID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4784,16 +3857,9 @@ func (v *EVSE) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EVSE) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.ConnectorID != nil {
-		b = append(b, `,"connectorId":`...)
-		b = strconv.AppendInt(b, *v.ConnectorID, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendOptionalInt(b, `,"connectorId":`, v.ConnectorID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4802,11 +3868,32 @@ func (v *EVSE) check(c *schema.Check) {
 	if v.ConnectorID != nil {
 		c.AtLeast("connectorId", float64(*v.ConnectorID), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeEVSE(r *lenient.Reader, v **EVSE) {
+	if e := new(EVSE); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendEVSE(b []byte, name string, v *EVSE) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkEVSE(c *schema.Check, name string, v *EVSE) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // EnterService is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -4831,33 +3918,25 @@ func (v *EnterService) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Priority, _ = r.Int()
+			r.IntTo(&v.Priority)
 		case 1:
-			v.HighVoltage, _ = r.Number()
+			r.NumberTo(&v.HighVoltage)
 		case 2:
-			v.LowVoltage, _ = r.Number()
+			r.NumberTo(&v.LowVoltage)
 		case 3:
-			v.HighFreq, _ = r.Number()
+			r.NumberTo(&v.HighFreq)
 		case 4:
-			v.LowFreq, _ = r.Number()
+			r.NumberTo(&v.LowFreq)
 		case 5:
-			if e, ok := r.Number(); ok {
-				v.Delay = &e
-			}
+			r.OptionalNumber(&v.Delay)
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.RandomDelay = &e
-			}
+			r.OptionalNumber(&v.RandomDelay)
 		case 7:
-			if e, ok := r.Number(); ok {
-				v.RampRate = &e
-			}
+			r.OptionalNumber(&v.RampRate)
 		case 8:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4867,32 +3946,15 @@ func (v *EnterService) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EnterService) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priority":`...)
-	b = strconv.AppendInt(b, v.Priority, 10)
-	b = append(b, `,"highVoltage":`...)
-	b = lenient.AppendNumber(b, v.HighVoltage)
-	b = append(b, `,"lowVoltage":`...)
-	b = lenient.AppendNumber(b, v.LowVoltage)
-	b = append(b, `,"highFreq":`...)
-	b = lenient.AppendNumber(b, v.HighFreq)
-	b = append(b, `,"lowFreq":`...)
-	b = lenient.AppendNumber(b, v.LowFreq)
-	if v.Delay != nil {
-		b = append(b, `,"delay":`...)
-		b = lenient.AppendNumber(b, *v.Delay)
-	}
-	if v.RandomDelay != nil {
-		b = append(b, `,"randomDelay":`...)
-		b = lenient.AppendNumber(b, *v.RandomDelay)
-	}
-	if v.RampRate != nil {
-		b = append(b, `,"rampRate":`...)
-		b = lenient.AppendNumber(b, *v.RampRate)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"priority":`, v.Priority)
+	b = lenient.AppendFloat(b, `,"highVoltage":`, v.HighVoltage)
+	b = lenient.AppendFloat(b, `,"lowVoltage":`, v.LowVoltage)
+	b = lenient.AppendFloat(b, `,"highFreq":`, v.HighFreq)
+	b = lenient.AppendFloat(b, `,"lowFreq":`, v.LowFreq)
+	b = lenient.AppendOptionalFloat(b, `,"delay":`, v.Delay)
+	b = lenient.AppendOptionalFloat(b, `,"randomDelay":`, v.RandomDelay)
+	b = lenient.AppendOptionalFloat(b, `,"rampRate":`, v.RampRate)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4911,11 +3973,32 @@ func (v *EnterService) check(c *schema.Check) {
 	if v.RampRate != nil {
 		c.Finite("rampRate", *v.RampRate)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeEnterService(r *lenient.Reader, v **EnterService) {
+	if e := new(EnterService); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendEnterService(b []byte, name string, v *EnterService) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkEnterService(c *schema.Check, name string, v *EnterService) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // EnterServiceGet is a part of ReportDERControlRequest.
@@ -4937,13 +4020,11 @@ func (v *EnterServiceGet) decode(r *lenient.Reader) bool {
 			v.EnterService = EnterService{}
 			v.EnterService.decode(r)
 		case 1:
-			v.ID = r.Text()
+			r.TextTo(&v.ID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -4953,14 +4034,9 @@ func (v *EnterServiceGet) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EnterServiceGet) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"enterService":`...)
-	b = v.EnterService.AppendJSON(b)
-	b = append(b, `,"id":`...)
-	b = lenient.AppendString(b, v.ID)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.EnterService.AppendJSON(lenient.AppendName(b, `,"enterService":`))
+	b = lenient.AppendText(b, `,"id":`, v.ID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -4969,11 +4045,7 @@ func (v *EnterServiceGet) check(c *schema.Check) {
 	v.EnterService.check(c)
 	c.Leave()
 	c.Length("id", v.ID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // EventData is a part of NotifyEventRequest.
@@ -5004,49 +4076,39 @@ func (v *EventData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EventID, _ = r.Int()
+			r.IntTo(&v.EventID)
 		case 1:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 2:
-			v.Trigger = EventTrigger(r.Word(eventTriggerWords))
+			r.WordTo((*string)(&v.Trigger), eventTriggerWords)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.Cause = &e
-			}
+			r.OptionalInt(&v.Cause)
 		case 4:
-			v.ActualValue = r.Text()
+			r.TextTo(&v.ActualValue)
 		case 5:
-			v.TechCode = r.Text()
+			r.TextTo(&v.TechCode)
 		case 6:
-			v.TechInfo = r.Text()
+			r.TextTo(&v.TechInfo)
 		case 7:
-			if e, ok := r.Bool(); ok {
-				v.Cleared = &e
-			}
+			r.OptionalBool(&v.Cleared)
 		case 8:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 9:
 			v.Component = Component{}
 			v.Component.decode(r)
 		case 10:
-			if e, ok := r.Int(); ok {
-				v.VariableMonitoringID = &e
-			}
+			r.OptionalInt(&v.VariableMonitoringID)
 		case 11:
-			v.EventNotificationType = EventNotification(r.Word(eventNotificationWords))
+			r.WordTo((*string)(&v.EventNotificationType), eventNotificationWords)
 		case 12:
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		case 13:
-			if e, ok := r.Int(); ok {
-				v.Severity = &e
-			}
+			r.OptionalInt(&v.Severity)
 		case 14:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5056,52 +4118,21 @@ func (v *EventData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *EventData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"eventId":`...)
-	b = strconv.AppendInt(b, v.EventID, 10)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	b = append(b, `,"trigger":`...)
-	b = lenient.AppendString(b, string(v.Trigger))
-	if v.Cause != nil {
-		b = append(b, `,"cause":`...)
-		b = strconv.AppendInt(b, *v.Cause, 10)
-	}
-	b = append(b, `,"actualValue":`...)
-	b = lenient.AppendString(b, v.ActualValue)
-	if v.TechCode != "" {
-		b = append(b, `,"techCode":`...)
-		b = lenient.AppendString(b, v.TechCode)
-	}
-	if v.TechInfo != "" {
-		b = append(b, `,"techInfo":`...)
-		b = lenient.AppendString(b, v.TechInfo)
-	}
-	if v.Cleared != nil {
-		b = append(b, `,"cleared":`...)
-		b = strconv.AppendBool(b, *v.Cleared)
-	}
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	if v.VariableMonitoringID != nil {
-		b = append(b, `,"variableMonitoringId":`...)
-		b = strconv.AppendInt(b, *v.VariableMonitoringID, 10)
-	}
-	b = append(b, `,"eventNotificationType":`...)
-	b = lenient.AppendString(b, string(v.EventNotificationType))
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	if v.Severity != nil {
-		b = append(b, `,"severity":`...)
-		b = strconv.AppendInt(b, *v.Severity, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"eventId":`, v.EventID)
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = lenient.AppendText(b, `,"trigger":`, string(v.Trigger))
+	b = lenient.AppendOptionalInt(b, `,"cause":`, v.Cause)
+	b = lenient.AppendText(b, `,"actualValue":`, v.ActualValue)
+	b = lenient.AppendOptionalText(b, `,"techCode":`, v.TechCode)
+	b = lenient.AppendOptionalText(b, `,"techInfo":`, v.TechInfo)
+	b = lenient.AppendOptionalBool(b, `,"cleared":`, v.Cleared)
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = lenient.AppendOptionalInt(b, `,"variableMonitoringId":`, v.VariableMonitoringID)
+	b = lenient.AppendText(b, `,"eventNotificationType":`, string(v.EventNotificationType))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = lenient.AppendOptionalInt(b, `,"severity":`, v.Severity)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5129,11 +4160,7 @@ func (v *EventData) check(c *schema.Check) {
 	if v.Severity != nil {
 		c.AtLeast("severity", float64(*v.Severity), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Firmware is a part of UpdateFirmwareRequest.
@@ -5155,21 +4182,19 @@ func (v *Firmware) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Location = r.Text()
+			r.TextTo(&v.Location)
 		case 1:
-			v.RetrieveDateTime = r.Time()
+			r.TimeTo(&v.RetrieveDateTime)
 		case 2:
-			v.InstallDateTime = r.Time()
+			r.TimeTo(&v.InstallDateTime)
 		case 3:
-			v.SigningCertificate = r.Text()
+			r.TextTo(&v.SigningCertificate)
 		case 4:
-			v.Signature = r.Text()
+			r.TextTo(&v.Signature)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5179,26 +4204,12 @@ func (v *Firmware) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Firmware) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"location":`...)
-	b = lenient.AppendString(b, v.Location)
-	b = append(b, `,"retrieveDateTime":`...)
-	b = v.RetrieveDateTime.AppendJSON(b)
-	if !v.InstallDateTime.IsZero() {
-		b = append(b, `,"installDateTime":`...)
-		b = v.InstallDateTime.AppendJSON(b)
-	}
-	if v.SigningCertificate != "" {
-		b = append(b, `,"signingCertificate":`...)
-		b = lenient.AppendString(b, v.SigningCertificate)
-	}
-	if v.Signature != "" {
-		b = append(b, `,"signature":`...)
-		b = lenient.AppendString(b, v.Signature)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"location":`, v.Location)
+	b = lenient.AppendDate(b, `,"retrieveDateTime":`, &v.RetrieveDateTime)
+	b = lenient.AppendOptionalDate(b, `,"installDateTime":`, &v.InstallDateTime)
+	b = lenient.AppendOptionalText(b, `,"signingCertificate":`, v.SigningCertificate)
+	b = lenient.AppendOptionalText(b, `,"signature":`, v.Signature)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5210,11 +4221,7 @@ func (v *Firmware) check(c *schema.Check) {
 	}
 	c.Length("signingCertificate", v.SigningCertificate, 5500)
 	c.Length("signature", v.Signature, 800)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // FixedPF is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -5236,23 +4243,19 @@ func (v *FixedPF) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Priority, _ = r.Int()
+			r.IntTo(&v.Priority)
 		case 1:
-			v.Displacement, _ = r.Number()
+			r.NumberTo(&v.Displacement)
 		case 2:
-			v.Excitation, _ = r.Bool()
+			r.BoolTo(&v.Excitation)
 		case 3:
-			v.StartTime = r.Time()
+			r.TimeTo(&v.StartTime)
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.Duration = &e
-			}
+			r.OptionalNumber(&v.Duration)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5262,24 +4265,12 @@ func (v *FixedPF) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *FixedPF) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priority":`...)
-	b = strconv.AppendInt(b, v.Priority, 10)
-	b = append(b, `,"displacement":`...)
-	b = lenient.AppendNumber(b, v.Displacement)
-	b = append(b, `,"excitation":`...)
-	b = strconv.AppendBool(b, v.Excitation)
-	if !v.StartTime.IsZero() {
-		b = append(b, `,"startTime":`...)
-		b = v.StartTime.AppendJSON(b)
-	}
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = lenient.AppendNumber(b, *v.Duration)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"priority":`, v.Priority)
+	b = lenient.AppendFloat(b, `,"displacement":`, v.Displacement)
+	b = lenient.AppendBool(b, `,"excitation":`, v.Excitation)
+	b = lenient.AppendOptionalDate(b, `,"startTime":`, &v.StartTime)
+	b = lenient.AppendOptionalFloat(b, `,"duration":`, v.Duration)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5292,11 +4283,32 @@ func (v *FixedPF) check(c *schema.Check) {
 	if v.Duration != nil {
 		c.Finite("duration", *v.Duration)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeFixedPF(r *lenient.Reader, v **FixedPF) {
+	if e := new(FixedPF); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendFixedPF(b []byte, name string, v *FixedPF) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkFixedPF(c *schema.Check, name string, v *FixedPF) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // FixedPFGet is a part of ReportDERControlRequest.
@@ -5320,17 +4332,15 @@ func (v *FixedPFGet) decode(r *lenient.Reader) bool {
 			v.FixedPF = FixedPF{}
 			v.FixedPF.decode(r)
 		case 1:
-			v.ID = r.Text()
+			r.TextTo(&v.ID)
 		case 2:
-			v.IsDefault, _ = r.Bool()
+			r.BoolTo(&v.IsDefault)
 		case 3:
-			v.IsSuperseded, _ = r.Bool()
+			r.BoolTo(&v.IsSuperseded)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5340,18 +4350,11 @@ func (v *FixedPFGet) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *FixedPFGet) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"fixedPF":`...)
-	b = v.FixedPF.AppendJSON(b)
-	b = append(b, `,"id":`...)
-	b = lenient.AppendString(b, v.ID)
-	b = append(b, `,"isDefault":`...)
-	b = strconv.AppendBool(b, v.IsDefault)
-	b = append(b, `,"isSuperseded":`...)
-	b = strconv.AppendBool(b, v.IsSuperseded)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.FixedPF.AppendJSON(lenient.AppendName(b, `,"fixedPF":`))
+	b = lenient.AppendText(b, `,"id":`, v.ID)
+	b = lenient.AppendBool(b, `,"isDefault":`, v.IsDefault)
+	b = lenient.AppendBool(b, `,"isSuperseded":`, v.IsSuperseded)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5360,11 +4363,7 @@ func (v *FixedPFGet) check(c *schema.Check) {
 	v.FixedPF.check(c)
 	c.Leave()
 	c.Length("id", v.ID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // FixedVar is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -5386,23 +4385,19 @@ func (v *FixedVar) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Priority, _ = r.Int()
+			r.IntTo(&v.Priority)
 		case 1:
-			v.Setpoint, _ = r.Number()
+			r.NumberTo(&v.Setpoint)
 		case 2:
-			v.Unit = DERUnit(r.Word(derUnitWords))
+			r.WordTo((*string)(&v.Unit), derUnitWords)
 		case 3:
-			v.StartTime = r.Time()
+			r.TimeTo(&v.StartTime)
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.Duration = &e
-			}
+			r.OptionalNumber(&v.Duration)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5412,24 +4407,12 @@ func (v *FixedVar) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *FixedVar) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priority":`...)
-	b = strconv.AppendInt(b, v.Priority, 10)
-	b = append(b, `,"setpoint":`...)
-	b = lenient.AppendNumber(b, v.Setpoint)
-	b = append(b, `,"unit":`...)
-	b = lenient.AppendString(b, string(v.Unit))
-	if !v.StartTime.IsZero() {
-		b = append(b, `,"startTime":`...)
-		b = v.StartTime.AppendJSON(b)
-	}
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = lenient.AppendNumber(b, *v.Duration)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"priority":`, v.Priority)
+	b = lenient.AppendFloat(b, `,"setpoint":`, v.Setpoint)
+	b = lenient.AppendText(b, `,"unit":`, string(v.Unit))
+	b = lenient.AppendOptionalDate(b, `,"startTime":`, &v.StartTime)
+	b = lenient.AppendOptionalFloat(b, `,"duration":`, v.Duration)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5443,11 +4426,32 @@ func (v *FixedVar) check(c *schema.Check) {
 	if v.Duration != nil {
 		c.Finite("duration", *v.Duration)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeFixedVar(r *lenient.Reader, v **FixedVar) {
+	if e := new(FixedVar); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendFixedVar(b []byte, name string, v *FixedVar) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkFixedVar(c *schema.Check, name string, v *FixedVar) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // FixedVarGet is a part of ReportDERControlRequest.
@@ -5471,17 +4475,15 @@ func (v *FixedVarGet) decode(r *lenient.Reader) bool {
 			v.FixedVar = FixedVar{}
 			v.FixedVar.decode(r)
 		case 1:
-			v.ID = r.Text()
+			r.TextTo(&v.ID)
 		case 2:
-			v.IsDefault, _ = r.Bool()
+			r.BoolTo(&v.IsDefault)
 		case 3:
-			v.IsSuperseded, _ = r.Bool()
+			r.BoolTo(&v.IsSuperseded)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5491,18 +4493,11 @@ func (v *FixedVarGet) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *FixedVarGet) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"fixedVar":`...)
-	b = v.FixedVar.AppendJSON(b)
-	b = append(b, `,"id":`...)
-	b = lenient.AppendString(b, v.ID)
-	b = append(b, `,"isDefault":`...)
-	b = strconv.AppendBool(b, v.IsDefault)
-	b = append(b, `,"isSuperseded":`...)
-	b = strconv.AppendBool(b, v.IsSuperseded)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.FixedVar.AppendJSON(lenient.AppendName(b, `,"fixedVar":`))
+	b = lenient.AppendText(b, `,"id":`, v.ID)
+	b = lenient.AppendBool(b, `,"isDefault":`, v.IsDefault)
+	b = lenient.AppendBool(b, `,"isSuperseded":`, v.IsSuperseded)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5511,11 +4506,7 @@ func (v *FixedVarGet) check(c *schema.Check) {
 	v.FixedVar.check(c)
 	c.Leave()
 	c.Length("id", v.ID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // FreqDroop is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -5540,29 +4531,25 @@ func (v *FreqDroop) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Priority, _ = r.Int()
+			r.IntTo(&v.Priority)
 		case 1:
-			v.OverFreq, _ = r.Number()
+			r.NumberTo(&v.OverFreq)
 		case 2:
-			v.UnderFreq, _ = r.Number()
+			r.NumberTo(&v.UnderFreq)
 		case 3:
-			v.OverDroop, _ = r.Number()
+			r.NumberTo(&v.OverDroop)
 		case 4:
-			v.UnderDroop, _ = r.Number()
+			r.NumberTo(&v.UnderDroop)
 		case 5:
-			v.ResponseTime, _ = r.Number()
+			r.NumberTo(&v.ResponseTime)
 		case 6:
-			v.StartTime = r.Time()
+			r.TimeTo(&v.StartTime)
 		case 7:
-			if e, ok := r.Number(); ok {
-				v.Duration = &e
-			}
+			r.OptionalNumber(&v.Duration)
 		case 8:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5572,30 +4559,15 @@ func (v *FreqDroop) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *FreqDroop) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priority":`...)
-	b = strconv.AppendInt(b, v.Priority, 10)
-	b = append(b, `,"overFreq":`...)
-	b = lenient.AppendNumber(b, v.OverFreq)
-	b = append(b, `,"underFreq":`...)
-	b = lenient.AppendNumber(b, v.UnderFreq)
-	b = append(b, `,"overDroop":`...)
-	b = lenient.AppendNumber(b, v.OverDroop)
-	b = append(b, `,"underDroop":`...)
-	b = lenient.AppendNumber(b, v.UnderDroop)
-	b = append(b, `,"responseTime":`...)
-	b = lenient.AppendNumber(b, v.ResponseTime)
-	if !v.StartTime.IsZero() {
-		b = append(b, `,"startTime":`...)
-		b = v.StartTime.AppendJSON(b)
-	}
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = lenient.AppendNumber(b, *v.Duration)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"priority":`, v.Priority)
+	b = lenient.AppendFloat(b, `,"overFreq":`, v.OverFreq)
+	b = lenient.AppendFloat(b, `,"underFreq":`, v.UnderFreq)
+	b = lenient.AppendFloat(b, `,"overDroop":`, v.OverDroop)
+	b = lenient.AppendFloat(b, `,"underDroop":`, v.UnderDroop)
+	b = lenient.AppendFloat(b, `,"responseTime":`, v.ResponseTime)
+	b = lenient.AppendOptionalDate(b, `,"startTime":`, &v.StartTime)
+	b = lenient.AppendOptionalFloat(b, `,"duration":`, v.Duration)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5612,11 +4584,32 @@ func (v *FreqDroop) check(c *schema.Check) {
 	if v.Duration != nil {
 		c.Finite("duration", *v.Duration)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeFreqDroop(r *lenient.Reader, v **FreqDroop) {
+	if e := new(FreqDroop); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendFreqDroop(b []byte, name string, v *FreqDroop) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkFreqDroop(c *schema.Check, name string, v *FreqDroop) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // FreqDroopGet is a part of ReportDERControlRequest.
@@ -5640,17 +4633,15 @@ func (v *FreqDroopGet) decode(r *lenient.Reader) bool {
 			v.FreqDroop = FreqDroop{}
 			v.FreqDroop.decode(r)
 		case 1:
-			v.ID = r.Text()
+			r.TextTo(&v.ID)
 		case 2:
-			v.IsDefault, _ = r.Bool()
+			r.BoolTo(&v.IsDefault)
 		case 3:
-			v.IsSuperseded, _ = r.Bool()
+			r.BoolTo(&v.IsSuperseded)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5660,18 +4651,11 @@ func (v *FreqDroopGet) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *FreqDroopGet) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"freqDroop":`...)
-	b = v.FreqDroop.AppendJSON(b)
-	b = append(b, `,"id":`...)
-	b = lenient.AppendString(b, v.ID)
-	b = append(b, `,"isDefault":`...)
-	b = strconv.AppendBool(b, v.IsDefault)
-	b = append(b, `,"isSuperseded":`...)
-	b = strconv.AppendBool(b, v.IsSuperseded)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.FreqDroop.AppendJSON(lenient.AppendName(b, `,"freqDroop":`))
+	b = lenient.AppendText(b, `,"id":`, v.ID)
+	b = lenient.AppendBool(b, `,"isDefault":`, v.IsDefault)
+	b = lenient.AppendBool(b, `,"isSuperseded":`, v.IsSuperseded)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5680,11 +4664,7 @@ func (v *FreqDroopGet) check(c *schema.Check) {
 	v.FreqDroop.check(c)
 	c.Leave()
 	c.Length("id", v.ID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // GetVariableData is a part of GetVariablesRequest.
@@ -5704,7 +4684,7 @@ func (v *GetVariableData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.AttributeType = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.AttributeType), attributeWords)
 		case 1:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -5712,11 +4692,9 @@ func (v *GetVariableData) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5726,18 +4704,10 @@ func (v *GetVariableData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetVariableData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.AttributeType != "" {
-		b = append(b, `,"attributeType":`...)
-		b = lenient.AppendString(b, string(v.AttributeType))
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"attributeType":`, string(v.AttributeType))
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5751,11 +4721,7 @@ func (v *GetVariableData) check(c *schema.Check) {
 	c.Enter("variable")
 	v.Variable.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // GetVariableResult is a part of GetVariablesResponse.
@@ -5778,15 +4744,13 @@ func (v *GetVariableResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.AttributeStatus = GetVariableStatus(r.Word(getVariableStatusWords))
+			r.WordTo((*string)(&v.AttributeStatus), getVariableStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.AttributeStatusInfo = e
-			}
+			decodeStatusInfo(r, &v.AttributeStatusInfo)
 		case 2:
-			v.AttributeType = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.AttributeType), attributeWords)
 		case 3:
-			v.AttributeValue = r.Text()
+			r.TextTo(&v.AttributeValue)
 		case 4:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -5794,11 +4758,9 @@ func (v *GetVariableResult) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		case 6:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5808,38 +4770,19 @@ func (v *GetVariableResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GetVariableResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"attributeStatus":`...)
-	b = lenient.AppendString(b, string(v.AttributeStatus))
-	if v.AttributeStatusInfo != nil {
-		b = append(b, `,"attributeStatusInfo":`...)
-		b = v.AttributeStatusInfo.AppendJSON(b)
-	}
-	if v.AttributeType != "" {
-		b = append(b, `,"attributeType":`...)
-		b = lenient.AppendString(b, string(v.AttributeType))
-	}
-	if v.AttributeValue != "" {
-		b = append(b, `,"attributeValue":`...)
-		b = lenient.AppendString(b, v.AttributeValue)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"attributeStatus":`, string(v.AttributeStatus))
+	b = appendStatusInfo(b, `,"attributeStatusInfo":`, v.AttributeStatusInfo)
+	b = lenient.AppendOptionalText(b, `,"attributeType":`, string(v.AttributeType))
+	b = lenient.AppendOptionalText(b, `,"attributeValue":`, v.AttributeValue)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *GetVariableResult) check(c *schema.Check) {
 	c.Word("attributeStatus", string(v.AttributeStatus), getVariableStatusWords)
-	if v.AttributeStatusInfo != nil {
-		c.Enter("attributeStatusInfo")
-		v.AttributeStatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "attributeStatusInfo", v.AttributeStatusInfo)
 	if v.AttributeType != "" {
 		c.Word("attributeType", string(v.AttributeType), attributeWords)
 	}
@@ -5850,11 +4793,7 @@ func (v *GetVariableResult) check(c *schema.Check) {
 	c.Enter("variable")
 	v.Variable.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Gradient is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -5874,17 +4813,15 @@ func (v *Gradient) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Priority, _ = r.Int()
+			r.IntTo(&v.Priority)
 		case 1:
-			v.Gradient, _ = r.Number()
+			r.NumberTo(&v.Gradient)
 		case 2:
-			v.SoftGradient, _ = r.Number()
+			r.NumberTo(&v.SoftGradient)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5894,16 +4831,10 @@ func (v *Gradient) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Gradient) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priority":`...)
-	b = strconv.AppendInt(b, v.Priority, 10)
-	b = append(b, `,"gradient":`...)
-	b = lenient.AppendNumber(b, v.Gradient)
-	b = append(b, `,"softGradient":`...)
-	b = lenient.AppendNumber(b, v.SoftGradient)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"priority":`, v.Priority)
+	b = lenient.AppendFloat(b, `,"gradient":`, v.Gradient)
+	b = lenient.AppendFloat(b, `,"softGradient":`, v.SoftGradient)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5911,11 +4842,32 @@ func (v *Gradient) check(c *schema.Check) {
 	c.AtLeast("priority", float64(v.Priority), 0)
 	c.Finite("gradient", v.Gradient)
 	c.Finite("softGradient", v.SoftGradient)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeGradient(r *lenient.Reader, v **Gradient) {
+	if e := new(Gradient); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendGradient(b []byte, name string, v *Gradient) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkGradient(c *schema.Check, name string, v *Gradient) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // GradientGet is a part of ReportDERControlRequest.
@@ -5937,13 +4889,11 @@ func (v *GradientGet) decode(r *lenient.Reader) bool {
 			v.Gradient = Gradient{}
 			v.Gradient.decode(r)
 		case 1:
-			v.ID = r.Text()
+			r.TextTo(&v.ID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -5953,14 +4903,9 @@ func (v *GradientGet) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *GradientGet) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"gradient":`...)
-	b = v.Gradient.AppendJSON(b)
-	b = append(b, `,"id":`...)
-	b = lenient.AppendString(b, v.ID)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.Gradient.AppendJSON(lenient.AppendName(b, `,"gradient":`))
+	b = lenient.AppendText(b, `,"id":`, v.ID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -5969,11 +4914,7 @@ func (v *GradientGet) check(c *schema.Check) {
 	v.Gradient.check(c)
 	c.Leave()
 	c.Length("id", v.ID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Hysteresis is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -5994,27 +4935,17 @@ func (v *Hysteresis) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Number(); ok {
-				v.HysteresisHigh = &e
-			}
+			r.OptionalNumber(&v.HysteresisHigh)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.HysteresisLow = &e
-			}
+			r.OptionalNumber(&v.HysteresisLow)
 		case 2:
-			if e, ok := r.Number(); ok {
-				v.HysteresisDelay = &e
-			}
+			r.OptionalNumber(&v.HysteresisDelay)
 		case 3:
-			if e, ok := r.Number(); ok {
-				v.HysteresisGradient = &e
-			}
+			r.OptionalNumber(&v.HysteresisGradient)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6024,26 +4955,11 @@ func (v *Hysteresis) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Hysteresis) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.HysteresisHigh != nil {
-		b = append(b, `,"hysteresisHigh":`...)
-		b = lenient.AppendNumber(b, *v.HysteresisHigh)
-	}
-	if v.HysteresisLow != nil {
-		b = append(b, `,"hysteresisLow":`...)
-		b = lenient.AppendNumber(b, *v.HysteresisLow)
-	}
-	if v.HysteresisDelay != nil {
-		b = append(b, `,"hysteresisDelay":`...)
-		b = lenient.AppendNumber(b, *v.HysteresisDelay)
-	}
-	if v.HysteresisGradient != nil {
-		b = append(b, `,"hysteresisGradient":`...)
-		b = lenient.AppendNumber(b, *v.HysteresisGradient)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"hysteresisHigh":`, v.HysteresisHigh)
+	b = lenient.AppendOptionalFloat(b, `,"hysteresisLow":`, v.HysteresisLow)
+	b = lenient.AppendOptionalFloat(b, `,"hysteresisDelay":`, v.HysteresisDelay)
+	b = lenient.AppendOptionalFloat(b, `,"hysteresisGradient":`, v.HysteresisGradient)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6060,11 +4976,32 @@ func (v *Hysteresis) check(c *schema.Check) {
 	if v.HysteresisGradient != nil {
 		c.Finite("hysteresisGradient", *v.HysteresisGradient)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeHysteresis(r *lenient.Reader, v **Hysteresis) {
+	if e := new(Hysteresis); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendHysteresis(b []byte, name string, v *Hysteresis) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkHysteresis(c *schema.Check, name string, v *Hysteresis) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // IDToken is a part of AuthorizeRequest and 9 other messages.
@@ -6095,19 +5032,15 @@ func (v *IDToken) decode(r *lenient.Reader) bool {
 					v.AdditionalInfo = v.AdditionalInfo[:len(v.AdditionalInfo)-1]
 				}
 			}
-			if len(v.AdditionalInfo) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.AdditionalInfo))
 		case 1:
-			v.IDToken = r.Text()
+			r.TextTo(&v.IDToken)
 		case 2:
-			v.Type = r.Text()
+			r.TextTo(&v.Type)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6118,22 +5051,16 @@ func (v *IDToken) decode(r *lenient.Reader) bool {
 func (v *IDToken) AppendJSON(b []byte) []byte {
 	start := len(b)
 	if len(v.AdditionalInfo) > 0 {
-		b = append(b, `,"additionalInfo":`...)
+		b = lenient.AppendName(b, `,"additionalInfo":`)
 		fromAdditionalInfo := len(b)
 		for i := range v.AdditionalInfo {
-			b = append(b, ',')
-			b = v.AdditionalInfo[i].AppendJSON(b)
+			b = v.AdditionalInfo[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromAdditionalInfo)
 	}
-	b = append(b, `,"idToken":`...)
-	b = lenient.AppendString(b, v.IDToken)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, v.Type)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"idToken":`, v.IDToken)
+	b = lenient.AppendText(b, `,"type":`, v.Type)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6148,11 +5075,32 @@ func (v *IDToken) check(c *schema.Check) {
 	}
 	c.Length("idToken", v.IDToken, 255)
 	c.Length("type", v.Type, 20)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeIDToken(r *lenient.Reader, v **IDToken) {
+	if e := new(IDToken); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendIDToken(b []byte, name string, v *IDToken) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkIDToken(c *schema.Check, name string, v *IDToken) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // IDTokenInfo is a part of AuthorizeResponse, SendLocalListRequest, TransactionEventResponse.
@@ -6177,41 +5125,26 @@ func (v *IDTokenInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = AuthorizationStatus(r.Word(authorizationStatusWords))
+			r.WordTo((*string)(&v.Status), authorizationStatusWords)
 		case 1:
-			v.CacheExpiryDateTime = r.Time()
+			r.TimeTo(&v.CacheExpiryDateTime)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.ChargingPriority = &e
-			}
+			r.OptionalInt(&v.ChargingPriority)
 		case 3:
-			if e := new(IDToken); e.decode(r) {
-				v.GroupIDToken = e
-			}
+			decodeIDToken(r, &v.GroupIDToken)
 		case 4:
-			v.Language1 = r.Text()
+			r.TextTo(&v.Language1)
 		case 5:
-			v.Language2 = r.Text()
+			r.TextTo(&v.Language2)
 		case 6:
-			v.EVSEID = nil
-			for a := r.Array(); a.Next(); {
-				if e, ok := r.Int(); ok {
-					v.EVSEID = append(v.EVSEID, e)
-				}
-			}
-			if len(v.EVSEID) == 0 {
-				r.NoItems()
-			}
+			v.EVSEID = r.Ints()
+			r.Items(len(v.EVSEID))
 		case 7:
-			if e := new(MessageContent); e.decode(r) {
-				v.PersonalMessage = e
-			}
+			decodeMessageContent(r, &v.PersonalMessage)
 		case 8:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6221,45 +5154,15 @@ func (v *IDTokenInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *IDTokenInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if !v.CacheExpiryDateTime.IsZero() {
-		b = append(b, `,"cacheExpiryDateTime":`...)
-		b = v.CacheExpiryDateTime.AppendJSON(b)
-	}
-	if v.ChargingPriority != nil {
-		b = append(b, `,"chargingPriority":`...)
-		b = strconv.AppendInt(b, *v.ChargingPriority, 10)
-	}
-	if v.GroupIDToken != nil {
-		b = append(b, `,"groupIdToken":`...)
-		b = v.GroupIDToken.AppendJSON(b)
-	}
-	if v.Language1 != "" {
-		b = append(b, `,"language1":`...)
-		b = lenient.AppendString(b, v.Language1)
-	}
-	if v.Language2 != "" {
-		b = append(b, `,"language2":`...)
-		b = lenient.AppendString(b, v.Language2)
-	}
-	if len(v.EVSEID) > 0 {
-		b = append(b, `,"evseId":`...)
-		fromEVSEID := len(b)
-		for i := range v.EVSEID {
-			b = append(b, ',')
-			b = strconv.AppendInt(b, v.EVSEID[i], 10)
-		}
-		b = lenient.CloseArray(b, fromEVSEID)
-	}
-	if v.PersonalMessage != nil {
-		b = append(b, `,"personalMessage":`...)
-		b = v.PersonalMessage.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendOptionalDate(b, `,"cacheExpiryDateTime":`, &v.CacheExpiryDateTime)
+	b = lenient.AppendOptionalInt(b, `,"chargingPriority":`, v.ChargingPriority)
+	b = appendIDToken(b, `,"groupIdToken":`, v.GroupIDToken)
+	b = lenient.AppendOptionalText(b, `,"language1":`, v.Language1)
+	b = lenient.AppendOptionalText(b, `,"language2":`, v.Language2)
+	b = lenient.AppendOptionalInts(b, `,"evseId":`, v.EVSEID)
+	b = appendMessageContent(b, `,"personalMessage":`, v.PersonalMessage)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6268,11 +5171,7 @@ func (v *IDTokenInfo) check(c *schema.Check) {
 	if !v.CacheExpiryDateTime.IsZero() {
 		c.Time("cacheExpiryDateTime", v.CacheExpiryDateTime)
 	}
-	if v.GroupIDToken != nil {
-		c.Enter("groupIdToken")
-		v.GroupIDToken.check(c)
-		c.Leave()
-	}
+	checkIDToken(c, "groupIdToken", v.GroupIDToken)
 	c.Length("language1", v.Language1, 8)
 	c.Length("language2", v.Language2, 8)
 	if len(v.EVSEID) > 0 {
@@ -6283,16 +5182,33 @@ func (v *IDTokenInfo) check(c *schema.Check) {
 		c.AtLeast("", float64(v.EVSEID[i]), 0)
 		c.Leave()
 	}
-	if v.PersonalMessage != nil {
-		c.Enter("personalMessage")
-		v.PersonalMessage.check(c)
-		c.Leave()
+	checkMessageContent(c, "personalMessage", v.PersonalMessage)
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeIDTokenInfo(r *lenient.Reader, v **IDTokenInfo) {
+	if e := new(IDTokenInfo); e.decode(r) {
+		*v = e
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+}
+
+//go:noinline
+func appendIDTokenInfo(b []byte, name string, v *IDTokenInfo) []byte {
+	if v == nil {
+		return b
 	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkIDTokenInfo(c *schema.Check, name string, v *IDTokenInfo) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // LimitAtSoC is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -6311,15 +5227,13 @@ func (v *LimitAtSoC) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.SoC, _ = r.Int()
+			r.IntTo(&v.SoC)
 		case 1:
-			v.Limit, _ = r.Number()
+			r.NumberTo(&v.Limit)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6329,14 +5243,9 @@ func (v *LimitAtSoC) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LimitAtSoC) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"soc":`...)
-	b = strconv.AppendInt(b, v.SoC, 10)
-	b = append(b, `,"limit":`...)
-	b = lenient.AppendNumber(b, v.Limit)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"soc":`, v.SoC)
+	b = lenient.AppendFloat(b, `,"limit":`, v.Limit)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6344,11 +5253,32 @@ func (v *LimitAtSoC) check(c *schema.Check) {
 	c.AtLeast("soc", float64(v.SoC), 0)
 	c.AtMost("soc", float64(v.SoC), 100)
 	c.Finite("limit", v.Limit)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeLimitAtSoC(r *lenient.Reader, v **LimitAtSoC) {
+	if e := new(LimitAtSoC); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendLimitAtSoC(b []byte, name string, v *LimitAtSoC) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkLimitAtSoC(c *schema.Check, name string, v *LimitAtSoC) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // LimitMaxDischarge is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -6370,27 +5300,19 @@ func (v *LimitMaxDischarge) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Priority, _ = r.Int()
+			r.IntTo(&v.Priority)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.PctMaxDischargePower = &e
-			}
+			r.OptionalNumber(&v.PctMaxDischargePower)
 		case 2:
-			if e := new(DERCurve); e.decode(r) {
-				v.PowerMonitoringMustTrip = e
-			}
+			decodeDERCurve(r, &v.PowerMonitoringMustTrip)
 		case 3:
-			v.StartTime = r.Time()
+			r.TimeTo(&v.StartTime)
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.Duration = &e
-			}
+			r.OptionalNumber(&v.Duration)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6400,28 +5322,12 @@ func (v *LimitMaxDischarge) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LimitMaxDischarge) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priority":`...)
-	b = strconv.AppendInt(b, v.Priority, 10)
-	if v.PctMaxDischargePower != nil {
-		b = append(b, `,"pctMaxDischargePower":`...)
-		b = lenient.AppendNumber(b, *v.PctMaxDischargePower)
-	}
-	if v.PowerMonitoringMustTrip != nil {
-		b = append(b, `,"powerMonitoringMustTrip":`...)
-		b = v.PowerMonitoringMustTrip.AppendJSON(b)
-	}
-	if !v.StartTime.IsZero() {
-		b = append(b, `,"startTime":`...)
-		b = v.StartTime.AppendJSON(b)
-	}
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = lenient.AppendNumber(b, *v.Duration)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"priority":`, v.Priority)
+	b = lenient.AppendOptionalFloat(b, `,"pctMaxDischargePower":`, v.PctMaxDischargePower)
+	b = appendDERCurve(b, `,"powerMonitoringMustTrip":`, v.PowerMonitoringMustTrip)
+	b = lenient.AppendOptionalDate(b, `,"startTime":`, &v.StartTime)
+	b = lenient.AppendOptionalFloat(b, `,"duration":`, v.Duration)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6430,22 +5336,39 @@ func (v *LimitMaxDischarge) check(c *schema.Check) {
 	if v.PctMaxDischargePower != nil {
 		c.Finite("pctMaxDischargePower", *v.PctMaxDischargePower)
 	}
-	if v.PowerMonitoringMustTrip != nil {
-		c.Enter("powerMonitoringMustTrip")
-		v.PowerMonitoringMustTrip.check(c)
-		c.Leave()
-	}
+	checkDERCurve(c, "powerMonitoringMustTrip", v.PowerMonitoringMustTrip)
 	if !v.StartTime.IsZero() {
 		c.Time("startTime", v.StartTime)
 	}
 	if v.Duration != nil {
 		c.Finite("duration", *v.Duration)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeLimitMaxDischarge(r *lenient.Reader, v **LimitMaxDischarge) {
+	if e := new(LimitMaxDischarge); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendLimitMaxDischarge(b []byte, name string, v *LimitMaxDischarge) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkLimitMaxDischarge(c *schema.Check, name string, v *LimitMaxDischarge) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // LimitMaxDischargeGet is a part of ReportDERControlRequest.
@@ -6466,20 +5389,18 @@ func (v *LimitMaxDischargeGet) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID = r.Text()
+			r.TextTo(&v.ID)
 		case 1:
-			v.IsDefault, _ = r.Bool()
+			r.BoolTo(&v.IsDefault)
 		case 2:
-			v.IsSuperseded, _ = r.Bool()
+			r.BoolTo(&v.IsSuperseded)
 		case 3:
 			v.LimitMaxDischarge = LimitMaxDischarge{}
 			v.LimitMaxDischarge.decode(r)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6489,18 +5410,11 @@ func (v *LimitMaxDischargeGet) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LimitMaxDischargeGet) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = lenient.AppendString(b, v.ID)
-	b = append(b, `,"isDefault":`...)
-	b = strconv.AppendBool(b, v.IsDefault)
-	b = append(b, `,"isSuperseded":`...)
-	b = strconv.AppendBool(b, v.IsSuperseded)
-	b = append(b, `,"limitMaxDischarge":`...)
-	b = v.LimitMaxDischarge.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"id":`, v.ID)
+	b = lenient.AppendBool(b, `,"isDefault":`, v.IsDefault)
+	b = lenient.AppendBool(b, `,"isSuperseded":`, v.IsSuperseded)
+	b = v.LimitMaxDischarge.AppendJSON(lenient.AppendName(b, `,"limitMaxDischarge":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6509,11 +5423,7 @@ func (v *LimitMaxDischargeGet) check(c *schema.Check) {
 	c.Enter("limitMaxDischarge")
 	v.LimitMaxDischarge.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // LogParameters is a part of GetLogRequest.
@@ -6533,17 +5443,15 @@ func (v *LogParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.RemoteLocation = r.Text()
+			r.TextTo(&v.RemoteLocation)
 		case 1:
-			v.OldestTimestamp = r.Time()
+			r.TimeTo(&v.OldestTimestamp)
 		case 2:
-			v.LatestTimestamp = r.Time()
+			r.TimeTo(&v.LatestTimestamp)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6553,20 +5461,10 @@ func (v *LogParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *LogParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"remoteLocation":`...)
-	b = lenient.AppendString(b, v.RemoteLocation)
-	if !v.OldestTimestamp.IsZero() {
-		b = append(b, `,"oldestTimestamp":`...)
-		b = v.OldestTimestamp.AppendJSON(b)
-	}
-	if !v.LatestTimestamp.IsZero() {
-		b = append(b, `,"latestTimestamp":`...)
-		b = v.LatestTimestamp.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"remoteLocation":`, v.RemoteLocation)
+	b = lenient.AppendOptionalDate(b, `,"oldestTimestamp":`, &v.OldestTimestamp)
+	b = lenient.AppendOptionalDate(b, `,"latestTimestamp":`, &v.LatestTimestamp)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6578,11 +5476,7 @@ func (v *LogParameters) check(c *schema.Check) {
 	if !v.LatestTimestamp.IsZero() {
 		c.Time("latestTimestamp", v.LatestTimestamp)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // MessageContent is a part of AuthorizeResponse and 6 other messages.
@@ -6602,17 +5496,15 @@ func (v *MessageContent) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Format = MessageFormat(r.Word(messageFormatWords))
+			r.WordTo((*string)(&v.Format), messageFormatWords)
 		case 1:
-			v.Language = r.Text()
+			r.TextTo(&v.Language)
 		case 2:
-			v.Content = r.Text()
+			r.TextTo(&v.Content)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6622,18 +5514,10 @@ func (v *MessageContent) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MessageContent) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"format":`...)
-	b = lenient.AppendString(b, string(v.Format))
-	if v.Language != "" {
-		b = append(b, `,"language":`...)
-		b = lenient.AppendString(b, v.Language)
-	}
-	b = append(b, `,"content":`...)
-	b = lenient.AppendString(b, v.Content)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"format":`, string(v.Format))
+	b = lenient.AppendOptionalText(b, `,"language":`, v.Language)
+	b = lenient.AppendText(b, `,"content":`, v.Content)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6641,11 +5525,32 @@ func (v *MessageContent) check(c *schema.Check) {
 	c.Word("format", string(v.Format), messageFormatWords)
 	c.Length("language", v.Language, 8)
 	c.Length("content", v.Content, 1024)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeMessageContent(r *lenient.Reader, v **MessageContent) {
+	if e := new(MessageContent); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendMessageContent(b []byte, name string, v *MessageContent) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkMessageContent(c *schema.Check, name string, v *MessageContent) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // MessageInfo is a part of NotifyDisplayMessagesRequest, SetDisplayMessageRequest.
@@ -6673,21 +5578,19 @@ func (v *MessageInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(Component); e.decode(r) {
-				v.Display = e
-			}
+			decodeComponent(r, &v.Display)
 		case 1:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 2:
-			v.Priority = MessagePriority(r.Word(messagePriorityWords))
+			r.WordTo((*string)(&v.Priority), messagePriorityWords)
 		case 3:
-			v.State = MessageState(r.Word(messageStateWords))
+			r.WordTo((*string)(&v.State), messageStateWords)
 		case 4:
-			v.StartDateTime = r.Time()
+			r.TimeTo(&v.StartDateTime)
 		case 5:
-			v.EndDateTime = r.Time()
+			r.TimeTo(&v.EndDateTime)
 		case 6:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 7:
 			v.Message = MessageContent{}
 			v.Message.decode(r)
@@ -6701,15 +5604,11 @@ func (v *MessageInfo) decode(r *lenient.Reader) bool {
 					v.MessageExtra = v.MessageExtra[:len(v.MessageExtra)-1]
 				}
 			}
-			if len(v.MessageExtra) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.MessageExtra))
 		case 9:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6719,54 +5618,28 @@ func (v *MessageInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MessageInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Display != nil {
-		b = append(b, `,"display":`...)
-		b = v.Display.AppendJSON(b)
-	}
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"priority":`...)
-	b = lenient.AppendString(b, string(v.Priority))
-	if v.State != "" {
-		b = append(b, `,"state":`...)
-		b = lenient.AppendString(b, string(v.State))
-	}
-	if !v.StartDateTime.IsZero() {
-		b = append(b, `,"startDateTime":`...)
-		b = v.StartDateTime.AppendJSON(b)
-	}
-	if !v.EndDateTime.IsZero() {
-		b = append(b, `,"endDateTime":`...)
-		b = v.EndDateTime.AppendJSON(b)
-	}
-	if v.TransactionID != "" {
-		b = append(b, `,"transactionId":`...)
-		b = lenient.AppendString(b, v.TransactionID)
-	}
-	b = append(b, `,"message":`...)
-	b = v.Message.AppendJSON(b)
+	b = appendComponent(b, `,"display":`, v.Display)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendText(b, `,"priority":`, string(v.Priority))
+	b = lenient.AppendOptionalText(b, `,"state":`, string(v.State))
+	b = lenient.AppendOptionalDate(b, `,"startDateTime":`, &v.StartDateTime)
+	b = lenient.AppendOptionalDate(b, `,"endDateTime":`, &v.EndDateTime)
+	b = lenient.AppendOptionalText(b, `,"transactionId":`, v.TransactionID)
+	b = v.Message.AppendJSON(lenient.AppendName(b, `,"message":`))
 	if len(v.MessageExtra) > 0 {
-		b = append(b, `,"messageExtra":`...)
+		b = lenient.AppendName(b, `,"messageExtra":`)
 		fromMessageExtra := len(b)
 		for i := range v.MessageExtra {
-			b = append(b, ',')
-			b = v.MessageExtra[i].AppendJSON(b)
+			b = v.MessageExtra[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromMessageExtra)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *MessageInfo) check(c *schema.Check) {
-	if v.Display != nil {
-		c.Enter("display")
-		v.Display.check(c)
-		c.Leave()
-	}
+	checkComponent(c, "display", v.Display)
 	c.AtLeast("id", float64(v.ID), 0)
 	c.Word("priority", string(v.Priority), messagePriorityWords)
 	if v.State != "" {
@@ -6790,11 +5663,7 @@ func (v *MessageInfo) check(c *schema.Check) {
 		v.MessageExtra[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // MeterValue is a part of MeterValuesRequest, TransactionEventRequest.
@@ -6824,17 +5693,13 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 					v.SampledValue = v.SampledValue[:len(v.SampledValue)-1]
 				}
 			}
-			if len(v.SampledValue) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SampledValue))
 		case 1:
-			v.Timestamp = r.Time()
+			r.TimeTo(&v.Timestamp)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6844,19 +5709,14 @@ func (v *MeterValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MeterValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"sampledValue":`...)
+	b = lenient.AppendName(b, `,"sampledValue":`)
 	fromSampledValue := len(b)
 	for i := range v.SampledValue {
-		b = append(b, ',')
-		b = v.SampledValue[i].AppendJSON(b)
+		b = v.SampledValue[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSampledValue)
-	b = append(b, `,"timestamp":`...)
-	b = v.Timestamp.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendDate(b, `,"timestamp":`, &v.Timestamp)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -6868,11 +5728,7 @@ func (v *MeterValue) check(c *schema.Check) {
 		c.Leave()
 	}
 	c.Time("timestamp", v.Timestamp)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Modem is a part of BootNotificationRequest.
@@ -6891,15 +5747,13 @@ func (v *Modem) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ICCID = r.Text()
+			r.TextTo(&v.ICCID)
 		case 1:
-			v.IMSI = r.Text()
+			r.TextTo(&v.IMSI)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6909,29 +5763,41 @@ func (v *Modem) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Modem) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ICCID != "" {
-		b = append(b, `,"iccid":`...)
-		b = lenient.AppendString(b, v.ICCID)
-	}
-	if v.IMSI != "" {
-		b = append(b, `,"imsi":`...)
-		b = lenient.AppendString(b, v.IMSI)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"iccid":`, v.ICCID)
+	b = lenient.AppendOptionalText(b, `,"imsi":`, v.IMSI)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Modem) check(c *schema.Check) {
 	c.Length("iccid", v.ICCID, 20)
 	c.Length("imsi", v.IMSI, 20)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeModem(r *lenient.Reader, v **Modem) {
+	if e := new(Modem); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendModem(b []byte, name string, v *Modem) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkModem(c *schema.Check, name string, v *Modem) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // MonitoringData is a part of NotifyMonitoringReportRequest.
@@ -6968,15 +5834,11 @@ func (v *MonitoringData) decode(r *lenient.Reader) bool {
 					v.VariableMonitoring = v.VariableMonitoring[:len(v.VariableMonitoring)-1]
 				}
 			}
-			if len(v.VariableMonitoring) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.VariableMonitoring))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -6986,21 +5848,15 @@ func (v *MonitoringData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *MonitoringData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	b = append(b, `,"variableMonitoring":`...)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = lenient.AppendName(b, `,"variableMonitoring":`)
 	fromVariableMonitoring := len(b)
 	for i := range v.VariableMonitoring {
-		b = append(b, ',')
-		b = v.VariableMonitoring[i].AppendJSON(b)
+		b = v.VariableMonitoring[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromVariableMonitoring)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -7017,11 +5873,7 @@ func (v *MonitoringData) check(c *schema.Check) {
 		v.VariableMonitoring[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // NetworkConnectionProfile is a part of SetNetworkProfileRequest.
@@ -7048,35 +5900,29 @@ func (v *NetworkConnectionProfile) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(APN); e.decode(r) {
-				v.APN = e
-			}
+			decodeAPN(r, &v.APN)
 		case 1:
-			v.OCPPVersion = OCPPVersion(r.Word(ocppVersionWords))
+			r.WordTo((*string)(&v.OCPPVersion), ocppVersionWords)
 		case 2:
-			v.OCPPInterface = OCPPInterface(r.Word(ocppInterfaceWords))
+			r.WordTo((*string)(&v.OCPPInterface), ocppInterfaceWords)
 		case 3:
-			v.OCPPTransport = OCPPTransport(r.Word(ocppTransportWords))
+			r.WordTo((*string)(&v.OCPPTransport), ocppTransportWords)
 		case 4:
-			v.MessageTimeout, _ = r.Int()
+			r.IntTo(&v.MessageTimeout)
 		case 5:
-			v.OCPPCsmsURL = r.Text()
+			r.TextTo(&v.OCPPCsmsURL)
 		case 6:
-			v.SecurityProfile, _ = r.Int()
+			r.IntTo(&v.SecurityProfile)
 		case 7:
-			v.Identity = r.Text()
+			r.TextTo(&v.Identity)
 		case 8:
-			v.BasicAuthPassword = r.Text()
+			r.TextTo(&v.BasicAuthPassword)
 		case 9:
-			if e := new(VPN); e.decode(r) {
-				v.VPN = e
-			}
+			decodeVPN(r, &v.VPN)
 		case 10:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7086,49 +5932,22 @@ func (v *NetworkConnectionProfile) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *NetworkConnectionProfile) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.APN != nil {
-		b = append(b, `,"apn":`...)
-		b = v.APN.AppendJSON(b)
-	}
-	if v.OCPPVersion != "" {
-		b = append(b, `,"ocppVersion":`...)
-		b = lenient.AppendString(b, string(v.OCPPVersion))
-	}
-	b = append(b, `,"ocppInterface":`...)
-	b = lenient.AppendString(b, string(v.OCPPInterface))
-	b = append(b, `,"ocppTransport":`...)
-	b = lenient.AppendString(b, string(v.OCPPTransport))
-	b = append(b, `,"messageTimeout":`...)
-	b = strconv.AppendInt(b, v.MessageTimeout, 10)
-	b = append(b, `,"ocppCsmsUrl":`...)
-	b = lenient.AppendString(b, v.OCPPCsmsURL)
-	b = append(b, `,"securityProfile":`...)
-	b = strconv.AppendInt(b, v.SecurityProfile, 10)
-	if v.Identity != "" {
-		b = append(b, `,"identity":`...)
-		b = lenient.AppendString(b, v.Identity)
-	}
-	if v.BasicAuthPassword != "" {
-		b = append(b, `,"basicAuthPassword":`...)
-		b = lenient.AppendString(b, v.BasicAuthPassword)
-	}
-	if v.VPN != nil {
-		b = append(b, `,"vpn":`...)
-		b = v.VPN.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendAPN(b, `,"apn":`, v.APN)
+	b = lenient.AppendOptionalText(b, `,"ocppVersion":`, string(v.OCPPVersion))
+	b = lenient.AppendText(b, `,"ocppInterface":`, string(v.OCPPInterface))
+	b = lenient.AppendText(b, `,"ocppTransport":`, string(v.OCPPTransport))
+	b = lenient.AppendInt(b, `,"messageTimeout":`, v.MessageTimeout)
+	b = lenient.AppendText(b, `,"ocppCsmsUrl":`, v.OCPPCsmsURL)
+	b = lenient.AppendInt(b, `,"securityProfile":`, v.SecurityProfile)
+	b = lenient.AppendOptionalText(b, `,"identity":`, v.Identity)
+	b = lenient.AppendOptionalText(b, `,"basicAuthPassword":`, v.BasicAuthPassword)
+	b = appendVPN(b, `,"vpn":`, v.VPN)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *NetworkConnectionProfile) check(c *schema.Check) {
-	if v.APN != nil {
-		c.Enter("apn")
-		v.APN.check(c)
-		c.Leave()
-	}
+	checkAPN(c, "apn", v.APN)
 	if v.OCPPVersion != "" {
 		c.Word("ocppVersion", string(v.OCPPVersion), ocppVersionWords)
 	}
@@ -7138,16 +5957,8 @@ func (v *NetworkConnectionProfile) check(c *schema.Check) {
 	c.AtLeast("securityProfile", float64(v.SecurityProfile), 0)
 	c.Length("identity", v.Identity, 48)
 	c.Length("basicAuthPassword", v.BasicAuthPassword, 64)
-	if v.VPN != nil {
-		c.Enter("vpn")
-		v.VPN.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkVPN(c, "vpn", v.VPN)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // OCSPRequestData is a part of AuthorizeRequest, GetCertificateStatusRequest.
@@ -7169,21 +5980,19 @@ func (v *OCSPRequestData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.HashAlgorithm = HashAlgorithm(r.Word(hashAlgorithmWords))
+			r.WordTo((*string)(&v.HashAlgorithm), hashAlgorithmWords)
 		case 1:
-			v.IssuerNameHash = r.Text()
+			r.TextTo(&v.IssuerNameHash)
 		case 2:
-			v.IssuerKeyHash = r.Text()
+			r.TextTo(&v.IssuerKeyHash)
 		case 3:
-			v.SerialNumber = r.Text()
+			r.TextTo(&v.SerialNumber)
 		case 4:
-			v.ResponderURL = r.Text()
+			r.TextTo(&v.ResponderURL)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7193,20 +6002,12 @@ func (v *OCSPRequestData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *OCSPRequestData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"hashAlgorithm":`...)
-	b = lenient.AppendString(b, string(v.HashAlgorithm))
-	b = append(b, `,"issuerNameHash":`...)
-	b = lenient.AppendString(b, v.IssuerNameHash)
-	b = append(b, `,"issuerKeyHash":`...)
-	b = lenient.AppendString(b, v.IssuerKeyHash)
-	b = append(b, `,"serialNumber":`...)
-	b = lenient.AppendString(b, v.SerialNumber)
-	b = append(b, `,"responderURL":`...)
-	b = lenient.AppendString(b, v.ResponderURL)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"hashAlgorithm":`, string(v.HashAlgorithm))
+	b = lenient.AppendText(b, `,"issuerNameHash":`, v.IssuerNameHash)
+	b = lenient.AppendText(b, `,"issuerKeyHash":`, v.IssuerKeyHash)
+	b = lenient.AppendText(b, `,"serialNumber":`, v.SerialNumber)
+	b = lenient.AppendText(b, `,"responderURL":`, v.ResponderURL)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -7216,11 +6017,7 @@ func (v *OCSPRequestData) check(c *schema.Check) {
 	c.Length("issuerKeyHash", v.IssuerKeyHash, 128)
 	c.Length("serialNumber", v.SerialNumber, 40)
 	c.Length("responderURL", v.ResponderURL, 2000)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // OverstayRule is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -7244,17 +6041,15 @@ func (v *OverstayRule) decode(r *lenient.Reader) bool {
 			v.OverstayFee = RationalNumber{}
 			v.OverstayFee.decode(r)
 		case 1:
-			v.OverstayRuleDescription = r.Text()
+			r.TextTo(&v.OverstayRuleDescription)
 		case 2:
-			v.StartTime, _ = r.Int()
+			r.IntTo(&v.StartTime)
 		case 3:
-			v.OverstayFeePeriod, _ = r.Int()
+			r.IntTo(&v.OverstayFeePeriod)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7264,20 +6059,11 @@ func (v *OverstayRule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *OverstayRule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"overstayFee":`...)
-	b = v.OverstayFee.AppendJSON(b)
-	if v.OverstayRuleDescription != "" {
-		b = append(b, `,"overstayRuleDescription":`...)
-		b = lenient.AppendString(b, v.OverstayRuleDescription)
-	}
-	b = append(b, `,"startTime":`...)
-	b = strconv.AppendInt(b, v.StartTime, 10)
-	b = append(b, `,"overstayFeePeriod":`...)
-	b = strconv.AppendInt(b, v.OverstayFeePeriod, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = v.OverstayFee.AppendJSON(lenient.AppendName(b, `,"overstayFee":`))
+	b = lenient.AppendOptionalText(b, `,"overstayRuleDescription":`, v.OverstayRuleDescription)
+	b = lenient.AppendInt(b, `,"startTime":`, v.StartTime)
+	b = lenient.AppendInt(b, `,"overstayFeePeriod":`, v.OverstayFeePeriod)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -7286,11 +6072,7 @@ func (v *OverstayRule) check(c *schema.Check) {
 	v.OverstayFee.check(c)
 	c.Leave()
 	c.Length("overstayRuleDescription", v.OverstayRuleDescription, 32)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // OverstayRuleList is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -7312,9 +6094,7 @@ func (v *OverstayRuleList) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(RationalNumber); e.decode(r) {
-				v.OverstayPowerThreshold = e
-			}
+			decodeRationalNumber(r, &v.OverstayPowerThreshold)
 		case 1:
 			v.OverstayRule = v.OverstayRule[:0]
 			for a := r.Array(); a.Next(); {
@@ -7325,19 +6105,13 @@ func (v *OverstayRuleList) decode(r *lenient.Reader) bool {
 					v.OverstayRule = v.OverstayRule[:len(v.OverstayRule)-1]
 				}
 			}
-			if len(v.OverstayRule) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.OverstayRule))
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.OverstayTimeThreshold = &e
-			}
+			r.OptionalInt(&v.OverstayTimeThreshold)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7347,45 +6121,52 @@ func (v *OverstayRuleList) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *OverstayRuleList) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.OverstayPowerThreshold != nil {
-		b = append(b, `,"overstayPowerThreshold":`...)
-		b = v.OverstayPowerThreshold.AppendJSON(b)
-	}
-	b = append(b, `,"overstayRule":`...)
+	b = appendRationalNumber(b, `,"overstayPowerThreshold":`, v.OverstayPowerThreshold)
+	b = lenient.AppendName(b, `,"overstayRule":`)
 	fromOverstayRule := len(b)
 	for i := range v.OverstayRule {
-		b = append(b, ',')
-		b = v.OverstayRule[i].AppendJSON(b)
+		b = v.OverstayRule[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromOverstayRule)
-	if v.OverstayTimeThreshold != nil {
-		b = append(b, `,"overstayTimeThreshold":`...)
-		b = strconv.AppendInt(b, *v.OverstayTimeThreshold, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"overstayTimeThreshold":`, v.OverstayTimeThreshold)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *OverstayRuleList) check(c *schema.Check) {
-	if v.OverstayPowerThreshold != nil {
-		c.Enter("overstayPowerThreshold")
-		v.OverstayPowerThreshold.check(c)
-		c.Leave()
-	}
+	checkRationalNumber(c, "overstayPowerThreshold", v.OverstayPowerThreshold)
 	c.Items("overstayRule", len(v.OverstayRule), 1, 5)
 	for i := range v.OverstayRule {
 		c.EnterItem("overstayRule", i)
 		v.OverstayRule[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeOverstayRuleList(r *lenient.Reader, v **OverstayRuleList) {
+	if e := new(OverstayRuleList); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendOverstayRuleList(b []byte, name string, v *OverstayRuleList) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkOverstayRuleList(c *schema.Check, name string, v *OverstayRuleList) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // PeriodicEventStreamParams is a part of AdjustPeriodicEventStreamRequest and 3 other messages.
@@ -7404,19 +6185,13 @@ func (v *PeriodicEventStreamParams) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.Interval = &e
-			}
+			r.OptionalInt(&v.Interval)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.Values = &e
-			}
+			r.OptionalInt(&v.Values)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7426,18 +6201,9 @@ func (v *PeriodicEventStreamParams) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *PeriodicEventStreamParams) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Interval != nil {
-		b = append(b, `,"interval":`...)
-		b = strconv.AppendInt(b, *v.Interval, 10)
-	}
-	if v.Values != nil {
-		b = append(b, `,"values":`...)
-		b = strconv.AppendInt(b, *v.Values, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"interval":`, v.Interval)
+	b = lenient.AppendOptionalInt(b, `,"values":`, v.Values)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -7448,11 +6214,32 @@ func (v *PeriodicEventStreamParams) check(c *schema.Check) {
 	if v.Values != nil {
 		c.AtLeast("values", float64(*v.Values), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodePeriodicEventStreamParams(r *lenient.Reader, v **PeriodicEventStreamParams) {
+	if e := new(PeriodicEventStreamParams); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendPeriodicEventStreamParams(b []byte, name string, v *PeriodicEventStreamParams) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkPeriodicEventStreamParams(c *schema.Check, name string, v *PeriodicEventStreamParams) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // Price is a part of AuthorizeResponse and 3 other messages.
@@ -7474,13 +6261,9 @@ func (v *Price) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Number(); ok {
-				v.ExclTax = &e
-			}
+			r.OptionalNumber(&v.ExclTax)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.InclTax = &e
-			}
+			r.OptionalNumber(&v.InclTax)
 		case 2:
 			v.TaxRates = v.TaxRates[:0]
 			for a := r.Array(); a.Next(); {
@@ -7491,15 +6274,11 @@ func (v *Price) decode(r *lenient.Reader) bool {
 					v.TaxRates = v.TaxRates[:len(v.TaxRates)-1]
 				}
 			}
-			if len(v.TaxRates) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.TaxRates))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7509,27 +6288,17 @@ func (v *Price) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Price) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ExclTax != nil {
-		b = append(b, `,"exclTax":`...)
-		b = lenient.AppendNumber(b, *v.ExclTax)
-	}
-	if v.InclTax != nil {
-		b = append(b, `,"inclTax":`...)
-		b = lenient.AppendNumber(b, *v.InclTax)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"exclTax":`, v.ExclTax)
+	b = lenient.AppendOptionalFloat(b, `,"inclTax":`, v.InclTax)
 	if len(v.TaxRates) > 0 {
-		b = append(b, `,"taxRates":`...)
+		b = lenient.AppendName(b, `,"taxRates":`)
 		fromTaxRates := len(b)
 		for i := range v.TaxRates {
-			b = append(b, ',')
-			b = v.TaxRates[i].AppendJSON(b)
+			b = v.TaxRates[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromTaxRates)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -7548,11 +6317,32 @@ func (v *Price) check(c *schema.Check) {
 		v.TaxRates[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodePrice(r *lenient.Reader, v **Price) {
+	if e := new(Price); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendPrice(b []byte, name string, v *Price) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkPrice(c *schema.Check, name string, v *Price) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // PriceLevelSchedule is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -7587,23 +6377,19 @@ func (v *PriceLevelSchedule) decode(r *lenient.Reader) bool {
 					v.PriceLevelScheduleEntries = v.PriceLevelScheduleEntries[:len(v.PriceLevelScheduleEntries)-1]
 				}
 			}
-			if len(v.PriceLevelScheduleEntries) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.PriceLevelScheduleEntries))
 		case 1:
-			v.TimeAnchor = r.Time()
+			r.TimeTo(&v.TimeAnchor)
 		case 2:
-			v.PriceScheduleID, _ = r.Int()
+			r.IntTo(&v.PriceScheduleID)
 		case 3:
-			v.PriceScheduleDescription = r.Text()
+			r.TextTo(&v.PriceScheduleDescription)
 		case 4:
-			v.NumberOfPriceLevels, _ = r.Int()
+			r.IntTo(&v.NumberOfPriceLevels)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7613,27 +6399,17 @@ func (v *PriceLevelSchedule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *PriceLevelSchedule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priceLevelScheduleEntries":`...)
+	b = lenient.AppendName(b, `,"priceLevelScheduleEntries":`)
 	fromPriceLevelScheduleEntries := len(b)
 	for i := range v.PriceLevelScheduleEntries {
-		b = append(b, ',')
-		b = v.PriceLevelScheduleEntries[i].AppendJSON(b)
+		b = v.PriceLevelScheduleEntries[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromPriceLevelScheduleEntries)
-	b = append(b, `,"timeAnchor":`...)
-	b = v.TimeAnchor.AppendJSON(b)
-	b = append(b, `,"priceScheduleId":`...)
-	b = strconv.AppendInt(b, v.PriceScheduleID, 10)
-	if v.PriceScheduleDescription != "" {
-		b = append(b, `,"priceScheduleDescription":`...)
-		b = lenient.AppendString(b, v.PriceScheduleDescription)
-	}
-	b = append(b, `,"numberOfPriceLevels":`...)
-	b = strconv.AppendInt(b, v.NumberOfPriceLevels, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendDate(b, `,"timeAnchor":`, &v.TimeAnchor)
+	b = lenient.AppendInt(b, `,"priceScheduleId":`, v.PriceScheduleID)
+	b = lenient.AppendOptionalText(b, `,"priceScheduleDescription":`, v.PriceScheduleDescription)
+	b = lenient.AppendInt(b, `,"numberOfPriceLevels":`, v.NumberOfPriceLevels)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -7648,11 +6424,32 @@ func (v *PriceLevelSchedule) check(c *schema.Check) {
 	c.AtLeast("priceScheduleId", float64(v.PriceScheduleID), 0)
 	c.Length("priceScheduleDescription", v.PriceScheduleDescription, 32)
 	c.AtLeast("numberOfPriceLevels", float64(v.NumberOfPriceLevels), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodePriceLevelSchedule(r *lenient.Reader, v **PriceLevelSchedule) {
+	if e := new(PriceLevelSchedule); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendPriceLevelSchedule(b []byte, name string, v *PriceLevelSchedule) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkPriceLevelSchedule(c *schema.Check, name string, v *PriceLevelSchedule) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // PriceLevelScheduleEntry is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -7671,15 +6468,13 @@ func (v *PriceLevelScheduleEntry) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Duration, _ = r.Int()
+			r.IntTo(&v.Duration)
 		case 1:
-			v.PriceLevel, _ = r.Int()
+			r.IntTo(&v.PriceLevel)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7689,24 +6484,15 @@ func (v *PriceLevelScheduleEntry) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *PriceLevelScheduleEntry) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"duration":`...)
-	b = strconv.AppendInt(b, v.Duration, 10)
-	b = append(b, `,"priceLevel":`...)
-	b = strconv.AppendInt(b, v.PriceLevel, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendInt(b, `,"priceLevel":`, v.PriceLevel)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *PriceLevelScheduleEntry) check(c *schema.Check) {
 	c.AtLeast("priceLevel", float64(v.PriceLevel), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // PriceRule is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -7729,33 +6515,23 @@ func (v *PriceRule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.ParkingFeePeriod = &e
-			}
+			r.OptionalInt(&v.ParkingFeePeriod)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.CarbonDioxideEmission = &e
-			}
+			r.OptionalInt(&v.CarbonDioxideEmission)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.RenewableGenerationPercentage = &e
-			}
+			r.OptionalInt(&v.RenewableGenerationPercentage)
 		case 3:
 			v.EnergyFee = RationalNumber{}
 			v.EnergyFee.decode(r)
 		case 4:
-			if e := new(RationalNumber); e.decode(r) {
-				v.ParkingFee = e
-			}
+			decodeRationalNumber(r, &v.ParkingFee)
 		case 5:
 			v.PowerRangeStart = RationalNumber{}
 			v.PowerRangeStart.decode(r)
 		case 6:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7765,30 +6541,13 @@ func (v *PriceRule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *PriceRule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ParkingFeePeriod != nil {
-		b = append(b, `,"parkingFeePeriod":`...)
-		b = strconv.AppendInt(b, *v.ParkingFeePeriod, 10)
-	}
-	if v.CarbonDioxideEmission != nil {
-		b = append(b, `,"carbonDioxideEmission":`...)
-		b = strconv.AppendInt(b, *v.CarbonDioxideEmission, 10)
-	}
-	if v.RenewableGenerationPercentage != nil {
-		b = append(b, `,"renewableGenerationPercentage":`...)
-		b = strconv.AppendInt(b, *v.RenewableGenerationPercentage, 10)
-	}
-	b = append(b, `,"energyFee":`...)
-	b = v.EnergyFee.AppendJSON(b)
-	if v.ParkingFee != nil {
-		b = append(b, `,"parkingFee":`...)
-		b = v.ParkingFee.AppendJSON(b)
-	}
-	b = append(b, `,"powerRangeStart":`...)
-	b = v.PowerRangeStart.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"parkingFeePeriod":`, v.ParkingFeePeriod)
+	b = lenient.AppendOptionalInt(b, `,"carbonDioxideEmission":`, v.CarbonDioxideEmission)
+	b = lenient.AppendOptionalInt(b, `,"renewableGenerationPercentage":`, v.RenewableGenerationPercentage)
+	b = v.EnergyFee.AppendJSON(lenient.AppendName(b, `,"energyFee":`))
+	b = appendRationalNumber(b, `,"parkingFee":`, v.ParkingFee)
+	b = v.PowerRangeStart.AppendJSON(lenient.AppendName(b, `,"powerRangeStart":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -7803,19 +6562,11 @@ func (v *PriceRule) check(c *schema.Check) {
 	c.Enter("energyFee")
 	v.EnergyFee.check(c)
 	c.Leave()
-	if v.ParkingFee != nil {
-		c.Enter("parkingFee")
-		v.ParkingFee.check(c)
-		c.Leave()
-	}
+	checkRationalNumber(c, "parkingFee", v.ParkingFee)
 	c.Enter("powerRangeStart")
 	v.PowerRangeStart.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // PriceRuleStack is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -7836,7 +6587,7 @@ func (v *PriceRuleStack) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Duration, _ = r.Int()
+			r.IntTo(&v.Duration)
 		case 1:
 			v.PriceRule = v.PriceRule[:0]
 			for a := r.Array(); a.Next(); {
@@ -7847,15 +6598,11 @@ func (v *PriceRuleStack) decode(r *lenient.Reader) bool {
 					v.PriceRule = v.PriceRule[:len(v.PriceRule)-1]
 				}
 			}
-			if len(v.PriceRule) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.PriceRule))
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7865,19 +6612,14 @@ func (v *PriceRuleStack) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *PriceRuleStack) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"duration":`...)
-	b = strconv.AppendInt(b, v.Duration, 10)
-	b = append(b, `,"priceRule":`...)
+	b = lenient.AppendInt(b, `,"duration":`, v.Duration)
+	b = lenient.AppendName(b, `,"priceRule":`)
 	fromPriceRule := len(b)
 	for i := range v.PriceRule {
-		b = append(b, ',')
-		b = v.PriceRule[i].AppendJSON(b)
+		b = v.PriceRule[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromPriceRule)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -7888,11 +6630,7 @@ func (v *PriceRuleStack) check(c *schema.Check) {
 		v.PriceRule[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // RationalNumber is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -7911,15 +6649,13 @@ func (v *RationalNumber) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Exponent, _ = r.Int()
+			r.IntTo(&v.Exponent)
 		case 1:
-			v.Value, _ = r.Int()
+			r.IntTo(&v.Value)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7929,23 +6665,39 @@ func (v *RationalNumber) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RationalNumber) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"exponent":`...)
-	b = strconv.AppendInt(b, v.Exponent, 10)
-	b = append(b, `,"value":`...)
-	b = strconv.AppendInt(b, v.Value, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"exponent":`, v.Exponent)
+	b = lenient.AppendInt(b, `,"value":`, v.Value)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *RationalNumber) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeRationalNumber(r *lenient.Reader, v **RationalNumber) {
+	if e := new(RationalNumber); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendRationalNumber(b []byte, name string, v *RationalNumber) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkRationalNumber(c *schema.Check, name string, v *RationalNumber) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // ReactivePowerParams is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -7965,23 +6717,15 @@ func (v *ReactivePowerParams) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Number(); ok {
-				v.VRef = &e
-			}
+			r.OptionalNumber(&v.VRef)
 		case 1:
-			if e, ok := r.Bool(); ok {
-				v.AutonomousVRefEnable = &e
-			}
+			r.OptionalBool(&v.AutonomousVRefEnable)
 		case 2:
-			if e, ok := r.Number(); ok {
-				v.AutonomousVRefTimeConstant = &e
-			}
+			r.OptionalNumber(&v.AutonomousVRefTimeConstant)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -7991,22 +6735,10 @@ func (v *ReactivePowerParams) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReactivePowerParams) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.VRef != nil {
-		b = append(b, `,"vRef":`...)
-		b = lenient.AppendNumber(b, *v.VRef)
-	}
-	if v.AutonomousVRefEnable != nil {
-		b = append(b, `,"autonomousVRefEnable":`...)
-		b = strconv.AppendBool(b, *v.AutonomousVRefEnable)
-	}
-	if v.AutonomousVRefTimeConstant != nil {
-		b = append(b, `,"autonomousVRefTimeConstant":`...)
-		b = lenient.AppendNumber(b, *v.AutonomousVRefTimeConstant)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"vRef":`, v.VRef)
+	b = lenient.AppendOptionalBool(b, `,"autonomousVRefEnable":`, v.AutonomousVRefEnable)
+	b = lenient.AppendOptionalFloat(b, `,"autonomousVRefTimeConstant":`, v.AutonomousVRefTimeConstant)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8017,11 +6749,32 @@ func (v *ReactivePowerParams) check(c *schema.Check) {
 	if v.AutonomousVRefTimeConstant != nil {
 		c.Finite("autonomousVRefTimeConstant", *v.AutonomousVRefTimeConstant)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeReactivePowerParams(r *lenient.Reader, v **ReactivePowerParams) {
+	if e := new(ReactivePowerParams); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendReactivePowerParams(b []byte, name string, v *ReactivePowerParams) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkReactivePowerParams(c *schema.Check, name string, v *ReactivePowerParams) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // RelativeTimeInterval is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -8040,17 +6793,13 @@ func (v *RelativeTimeInterval) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Start, _ = r.Int()
+			r.IntTo(&v.Start)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.Duration = &e
-			}
+			r.OptionalInt(&v.Duration)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8060,25 +6809,14 @@ func (v *RelativeTimeInterval) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *RelativeTimeInterval) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"start":`...)
-	b = strconv.AppendInt(b, v.Start, 10)
-	if v.Duration != nil {
-		b = append(b, `,"duration":`...)
-		b = strconv.AppendInt(b, *v.Duration, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"start":`, v.Start)
+	b = lenient.AppendOptionalInt(b, `,"duration":`, v.Duration)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *RelativeTimeInterval) check(c *schema.Check) {
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // ReportData is a part of NotifyReportRequest.
@@ -8116,19 +6854,13 @@ func (v *ReportData) decode(r *lenient.Reader) bool {
 					v.VariableAttribute = v.VariableAttribute[:len(v.VariableAttribute)-1]
 				}
 			}
-			if len(v.VariableAttribute) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.VariableAttribute))
 		case 3:
-			if e := new(VariableCharacteristics); e.decode(r) {
-				v.VariableCharacteristics = e
-			}
+			decodeVariableCharacteristics(r, &v.VariableCharacteristics)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8138,25 +6870,16 @@ func (v *ReportData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *ReportData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	b = append(b, `,"variableAttribute":`...)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = lenient.AppendName(b, `,"variableAttribute":`)
 	fromVariableAttribute := len(b)
 	for i := range v.VariableAttribute {
-		b = append(b, ',')
-		b = v.VariableAttribute[i].AppendJSON(b)
+		b = v.VariableAttribute[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromVariableAttribute)
-	if v.VariableCharacteristics != nil {
-		b = append(b, `,"variableCharacteristics":`...)
-		b = v.VariableCharacteristics.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendVariableCharacteristics(b, `,"variableCharacteristics":`, v.VariableCharacteristics)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8173,16 +6896,8 @@ func (v *ReportData) check(c *schema.Check) {
 		v.VariableAttribute[i].check(c)
 		c.Leave()
 	}
-	if v.VariableCharacteristics != nil {
-		c.Enter("variableCharacteristics")
-		v.VariableCharacteristics.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkVariableCharacteristics(c, "variableCharacteristics", v.VariableCharacteristics)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // SalesTariff is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -8205,13 +6920,11 @@ func (v *SalesTariff) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
-			v.SalesTariffDescription = r.Text()
+			r.TextTo(&v.SalesTariffDescription)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.NumEPriceLevels = &e
-			}
+			r.OptionalInt(&v.NumEPriceLevels)
 		case 3:
 			v.SalesTariffEntry = v.SalesTariffEntry[:0]
 			for a := r.Array(); a.Next(); {
@@ -8222,15 +6935,11 @@ func (v *SalesTariff) decode(r *lenient.Reader) bool {
 					v.SalesTariffEntry = v.SalesTariffEntry[:len(v.SalesTariffEntry)-1]
 				}
 			}
-			if len(v.SalesTariffEntry) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.SalesTariffEntry))
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8240,27 +6949,16 @@ func (v *SalesTariff) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SalesTariff) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	if v.SalesTariffDescription != "" {
-		b = append(b, `,"salesTariffDescription":`...)
-		b = lenient.AppendString(b, v.SalesTariffDescription)
-	}
-	if v.NumEPriceLevels != nil {
-		b = append(b, `,"numEPriceLevels":`...)
-		b = strconv.AppendInt(b, *v.NumEPriceLevels, 10)
-	}
-	b = append(b, `,"salesTariffEntry":`...)
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendOptionalText(b, `,"salesTariffDescription":`, v.SalesTariffDescription)
+	b = lenient.AppendOptionalInt(b, `,"numEPriceLevels":`, v.NumEPriceLevels)
+	b = lenient.AppendName(b, `,"salesTariffEntry":`)
 	fromSalesTariffEntry := len(b)
 	for i := range v.SalesTariffEntry {
-		b = append(b, ',')
-		b = v.SalesTariffEntry[i].AppendJSON(b)
+		b = v.SalesTariffEntry[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromSalesTariffEntry)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8276,11 +6974,32 @@ func (v *SalesTariff) check(c *schema.Check) {
 		v.SalesTariffEntry[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeSalesTariff(r *lenient.Reader, v **SalesTariff) {
+	if e := new(SalesTariff); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendSalesTariff(b []byte, name string, v *SalesTariff) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkSalesTariff(c *schema.Check, name string, v *SalesTariff) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // SalesTariffEntry is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -8305,9 +7024,7 @@ func (v *SalesTariffEntry) decode(r *lenient.Reader) bool {
 			v.RelativeTimeInterval = RelativeTimeInterval{}
 			v.RelativeTimeInterval.decode(r)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.EPriceLevel = &e
-			}
+			r.OptionalInt(&v.EPriceLevel)
 		case 2:
 			v.ConsumptionCost = v.ConsumptionCost[:0]
 			for a := r.Array(); a.Next(); {
@@ -8318,15 +7035,11 @@ func (v *SalesTariffEntry) decode(r *lenient.Reader) bool {
 					v.ConsumptionCost = v.ConsumptionCost[:len(v.ConsumptionCost)-1]
 				}
 			}
-			if len(v.ConsumptionCost) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.ConsumptionCost))
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8336,25 +7049,17 @@ func (v *SalesTariffEntry) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SalesTariffEntry) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"relativeTimeInterval":`...)
-	b = v.RelativeTimeInterval.AppendJSON(b)
-	if v.EPriceLevel != nil {
-		b = append(b, `,"ePriceLevel":`...)
-		b = strconv.AppendInt(b, *v.EPriceLevel, 10)
-	}
+	b = v.RelativeTimeInterval.AppendJSON(lenient.AppendName(b, `,"relativeTimeInterval":`))
+	b = lenient.AppendOptionalInt(b, `,"ePriceLevel":`, v.EPriceLevel)
 	if len(v.ConsumptionCost) > 0 {
-		b = append(b, `,"consumptionCost":`...)
+		b = lenient.AppendName(b, `,"consumptionCost":`)
 		fromConsumptionCost := len(b)
 		for i := range v.ConsumptionCost {
-			b = append(b, ',')
-			b = v.ConsumptionCost[i].AppendJSON(b)
+			b = v.ConsumptionCost[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromConsumptionCost)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8373,11 +7078,7 @@ func (v *SalesTariffEntry) check(c *schema.Check) {
 		v.ConsumptionCost[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // SampledValue is a part of MeterValuesRequest, TransactionEventRequest.
@@ -8401,29 +7102,23 @@ func (v *SampledValue) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Value, _ = r.Number()
+			r.NumberTo(&v.Value)
 		case 1:
-			v.Measurand = Measurand(r.Word(measurandWords))
+			r.WordTo((*string)(&v.Measurand), measurandWords)
 		case 2:
-			v.Context = ReadingContext(r.Word(readingContextWords))
+			r.WordTo((*string)(&v.Context), readingContextWords)
 		case 3:
-			v.Phase = Phase(r.Word(phaseWords))
+			r.WordTo((*string)(&v.Phase), phaseWords)
 		case 4:
-			v.Location = Location(r.Word(locationWords))
+			r.WordTo((*string)(&v.Location), locationWords)
 		case 5:
-			if e := new(SignedMeterValue); e.decode(r) {
-				v.SignedMeterValue = e
-			}
+			decodeSignedMeterValue(r, &v.SignedMeterValue)
 		case 6:
-			if e := new(UnitOfMeasure); e.decode(r) {
-				v.UnitOfMeasure = e
-			}
+			decodeUnitOfMeasure(r, &v.UnitOfMeasure)
 		case 7:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8433,36 +7128,14 @@ func (v *SampledValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SampledValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"value":`...)
-	b = lenient.AppendNumber(b, v.Value)
-	if v.Measurand != "" {
-		b = append(b, `,"measurand":`...)
-		b = lenient.AppendString(b, string(v.Measurand))
-	}
-	if v.Context != "" {
-		b = append(b, `,"context":`...)
-		b = lenient.AppendString(b, string(v.Context))
-	}
-	if v.Phase != "" {
-		b = append(b, `,"phase":`...)
-		b = lenient.AppendString(b, string(v.Phase))
-	}
-	if v.Location != "" {
-		b = append(b, `,"location":`...)
-		b = lenient.AppendString(b, string(v.Location))
-	}
-	if v.SignedMeterValue != nil {
-		b = append(b, `,"signedMeterValue":`...)
-		b = v.SignedMeterValue.AppendJSON(b)
-	}
-	if v.UnitOfMeasure != nil {
-		b = append(b, `,"unitOfMeasure":`...)
-		b = v.UnitOfMeasure.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"value":`, v.Value)
+	b = lenient.AppendOptionalText(b, `,"measurand":`, string(v.Measurand))
+	b = lenient.AppendOptionalText(b, `,"context":`, string(v.Context))
+	b = lenient.AppendOptionalText(b, `,"phase":`, string(v.Phase))
+	b = lenient.AppendOptionalText(b, `,"location":`, string(v.Location))
+	b = appendSignedMeterValue(b, `,"signedMeterValue":`, v.SignedMeterValue)
+	b = appendUnitOfMeasure(b, `,"unitOfMeasure":`, v.UnitOfMeasure)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8480,21 +7153,9 @@ func (v *SampledValue) check(c *schema.Check) {
 	if v.Location != "" {
 		c.Word("location", string(v.Location), locationWords)
 	}
-	if v.SignedMeterValue != nil {
-		c.Enter("signedMeterValue")
-		v.SignedMeterValue.check(c)
-		c.Leave()
-	}
-	if v.UnitOfMeasure != nil {
-		c.Enter("unitOfMeasure")
-		v.UnitOfMeasure.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkSignedMeterValue(c, "signedMeterValue", v.SignedMeterValue)
+	checkUnitOfMeasure(c, "unitOfMeasure", v.UnitOfMeasure)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // SetMonitoringData is a part of SetVariableMonitoringRequest.
@@ -8519,23 +7180,17 @@ func (v *SetMonitoringData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.ID = &e
-			}
+			r.OptionalInt(&v.ID)
 		case 1:
-			if e := new(PeriodicEventStreamParams); e.decode(r) {
-				v.PeriodicEventStream = e
-			}
+			decodePeriodicEventStreamParams(r, &v.PeriodicEventStream)
 		case 2:
-			if e, ok := r.Bool(); ok {
-				v.Transaction = &e
-			}
+			r.OptionalBool(&v.Transaction)
 		case 3:
-			v.Value, _ = r.Number()
+			r.NumberTo(&v.Value)
 		case 4:
-			v.Type = Monitor(r.Word(monitorWords))
+			r.WordTo((*string)(&v.Type), monitorWords)
 		case 5:
-			v.Severity, _ = r.Int()
+			r.IntTo(&v.Severity)
 		case 6:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -8543,11 +7198,9 @@ func (v *SetMonitoringData) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		case 8:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8557,32 +7210,15 @@ func (v *SetMonitoringData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetMonitoringData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ID != nil {
-		b = append(b, `,"id":`...)
-		b = strconv.AppendInt(b, *v.ID, 10)
-	}
-	if v.PeriodicEventStream != nil {
-		b = append(b, `,"periodicEventStream":`...)
-		b = v.PeriodicEventStream.AppendJSON(b)
-	}
-	if v.Transaction != nil {
-		b = append(b, `,"transaction":`...)
-		b = strconv.AppendBool(b, *v.Transaction)
-	}
-	b = append(b, `,"value":`...)
-	b = lenient.AppendNumber(b, v.Value)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	b = append(b, `,"severity":`...)
-	b = strconv.AppendInt(b, v.Severity, 10)
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"id":`, v.ID)
+	b = appendPeriodicEventStreamParams(b, `,"periodicEventStream":`, v.PeriodicEventStream)
+	b = lenient.AppendOptionalBool(b, `,"transaction":`, v.Transaction)
+	b = lenient.AppendFloat(b, `,"value":`, v.Value)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendInt(b, `,"severity":`, v.Severity)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8590,11 +7226,7 @@ func (v *SetMonitoringData) check(c *schema.Check) {
 	if v.ID != nil {
 		c.AtLeast("id", float64(*v.ID), 0)
 	}
-	if v.PeriodicEventStream != nil {
-		c.Enter("periodicEventStream")
-		v.PeriodicEventStream.check(c)
-		c.Leave()
-	}
+	checkPeriodicEventStreamParams(c, "periodicEventStream", v.PeriodicEventStream)
 	c.Finite("value", v.Value)
 	c.Word("type", string(v.Type), monitorWords)
 	c.AtLeast("severity", float64(v.Severity), 0)
@@ -8604,11 +7236,7 @@ func (v *SetMonitoringData) check(c *schema.Check) {
 	c.Enter("variable")
 	v.Variable.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // SetMonitoringResult is a part of SetVariableMonitoringResponse.
@@ -8632,17 +7260,13 @@ func (v *SetMonitoringResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.ID = &e
-			}
+			r.OptionalInt(&v.ID)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			v.Status = SetMonitoringStatus(r.Word(setMonitoringStatusWords))
+			r.WordTo((*string)(&v.Status), setMonitoringStatusWords)
 		case 3:
-			v.Type = Monitor(r.Word(monitorWords))
+			r.WordTo((*string)(&v.Type), monitorWords)
 		case 4:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -8650,13 +7274,11 @@ func (v *SetMonitoringResult) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		case 6:
-			v.Severity, _ = r.Int()
+			r.IntTo(&v.Severity)
 		case 7:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8666,28 +7288,14 @@ func (v *SetMonitoringResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetMonitoringResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ID != nil {
-		b = append(b, `,"id":`...)
-		b = strconv.AppendInt(b, *v.ID, 10)
-	}
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	b = append(b, `,"severity":`...)
-	b = strconv.AppendInt(b, v.Severity, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"id":`, v.ID)
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = lenient.AppendInt(b, `,"severity":`, v.Severity)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8695,11 +7303,7 @@ func (v *SetMonitoringResult) check(c *schema.Check) {
 	if v.ID != nil {
 		c.AtLeast("id", float64(*v.ID), 0)
 	}
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Word("status", string(v.Status), setMonitoringStatusWords)
 	c.Word("type", string(v.Type), monitorWords)
 	c.Enter("component")
@@ -8709,11 +7313,7 @@ func (v *SetMonitoringResult) check(c *schema.Check) {
 	v.Variable.check(c)
 	c.Leave()
 	c.AtLeast("severity", float64(v.Severity), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // SetVariableData is a part of SetVariablesRequest.
@@ -8734,9 +7334,9 @@ func (v *SetVariableData) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.AttributeType = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.AttributeType), attributeWords)
 		case 1:
-			v.AttributeValue = r.Text()
+			r.TextTo(&v.AttributeValue)
 		case 2:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -8744,11 +7344,9 @@ func (v *SetVariableData) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8758,20 +7356,11 @@ func (v *SetVariableData) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariableData) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.AttributeType != "" {
-		b = append(b, `,"attributeType":`...)
-		b = lenient.AppendString(b, string(v.AttributeType))
-	}
-	b = append(b, `,"attributeValue":`...)
-	b = lenient.AppendString(b, v.AttributeValue)
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"attributeType":`, string(v.AttributeType))
+	b = lenient.AppendText(b, `,"attributeValue":`, v.AttributeValue)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8786,11 +7375,7 @@ func (v *SetVariableData) check(c *schema.Check) {
 	c.Enter("variable")
 	v.Variable.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // SetVariableResult is a part of SetVariablesResponse.
@@ -8812,13 +7397,11 @@ func (v *SetVariableResult) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.AttributeType = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.AttributeType), attributeWords)
 		case 1:
-			v.AttributeStatus = SetVariableStatus(r.Word(setVariableStatusWords))
+			r.WordTo((*string)(&v.AttributeStatus), setVariableStatusWords)
 		case 2:
-			if e := new(StatusInfo); e.decode(r) {
-				v.AttributeStatusInfo = e
-			}
+			decodeStatusInfo(r, &v.AttributeStatusInfo)
 		case 3:
 			v.Component = Component{}
 			v.Component.decode(r)
@@ -8826,11 +7409,9 @@ func (v *SetVariableResult) decode(r *lenient.Reader) bool {
 			v.Variable = Variable{}
 			v.Variable.decode(r)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8840,24 +7421,12 @@ func (v *SetVariableResult) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SetVariableResult) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.AttributeType != "" {
-		b = append(b, `,"attributeType":`...)
-		b = lenient.AppendString(b, string(v.AttributeType))
-	}
-	b = append(b, `,"attributeStatus":`...)
-	b = lenient.AppendString(b, string(v.AttributeStatus))
-	if v.AttributeStatusInfo != nil {
-		b = append(b, `,"attributeStatusInfo":`...)
-		b = v.AttributeStatusInfo.AppendJSON(b)
-	}
-	b = append(b, `,"component":`...)
-	b = v.Component.AppendJSON(b)
-	b = append(b, `,"variable":`...)
-	b = v.Variable.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"attributeType":`, string(v.AttributeType))
+	b = lenient.AppendText(b, `,"attributeStatus":`, string(v.AttributeStatus))
+	b = appendStatusInfo(b, `,"attributeStatusInfo":`, v.AttributeStatusInfo)
+	b = v.Component.AppendJSON(lenient.AppendName(b, `,"component":`))
+	b = v.Variable.AppendJSON(lenient.AppendName(b, `,"variable":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8866,22 +7435,14 @@ func (v *SetVariableResult) check(c *schema.Check) {
 		c.Word("attributeType", string(v.AttributeType), attributeWords)
 	}
 	c.Word("attributeStatus", string(v.AttributeStatus), setVariableStatusWords)
-	if v.AttributeStatusInfo != nil {
-		c.Enter("attributeStatusInfo")
-		v.AttributeStatusInfo.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "attributeStatusInfo", v.AttributeStatusInfo)
 	c.Enter("component")
 	v.Component.check(c)
 	c.Leave()
 	c.Enter("variable")
 	v.Variable.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // SignedMeterValue is a part of MeterValuesRequest, TransactionEventRequest.
@@ -8902,19 +7463,17 @@ func (v *SignedMeterValue) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.SignedMeterData = r.Text()
+			r.TextTo(&v.SignedMeterData)
 		case 1:
-			v.SigningMethod = r.Text()
+			r.TextTo(&v.SigningMethod)
 		case 2:
-			v.EncodingMethod = r.Text()
+			r.TextTo(&v.EncodingMethod)
 		case 3:
-			v.PublicKey = r.Text()
+			r.TextTo(&v.PublicKey)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8924,22 +7483,11 @@ func (v *SignedMeterValue) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *SignedMeterValue) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"signedMeterData":`...)
-	b = lenient.AppendString(b, v.SignedMeterData)
-	if v.SigningMethod != "" {
-		b = append(b, `,"signingMethod":`...)
-		b = lenient.AppendString(b, v.SigningMethod)
-	}
-	b = append(b, `,"encodingMethod":`...)
-	b = lenient.AppendString(b, v.EncodingMethod)
-	if v.PublicKey != "" {
-		b = append(b, `,"publicKey":`...)
-		b = lenient.AppendString(b, v.PublicKey)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"signedMeterData":`, v.SignedMeterData)
+	b = lenient.AppendOptionalText(b, `,"signingMethod":`, v.SigningMethod)
+	b = lenient.AppendText(b, `,"encodingMethod":`, v.EncodingMethod)
+	b = lenient.AppendOptionalText(b, `,"publicKey":`, v.PublicKey)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -8948,11 +7496,32 @@ func (v *SignedMeterValue) check(c *schema.Check) {
 	c.Length("signingMethod", v.SigningMethod, 50)
 	c.Length("encodingMethod", v.EncodingMethod, 50)
 	c.Length("publicKey", v.PublicKey, 2500)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeSignedMeterValue(r *lenient.Reader, v **SignedMeterValue) {
+	if e := new(SignedMeterValue); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendSignedMeterValue(b []byte, name string, v *SignedMeterValue) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkSignedMeterValue(c *schema.Check, name string, v *SignedMeterValue) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // StatusInfo is a part of AFRRSignalResponse and 60 other messages.
@@ -8971,15 +7540,13 @@ func (v *StatusInfo) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ReasonCode = r.Text()
+			r.TextTo(&v.ReasonCode)
 		case 1:
-			v.AdditionalInfo = r.Text()
+			r.TextTo(&v.AdditionalInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -8989,27 +7556,41 @@ func (v *StatusInfo) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StatusInfo) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"reasonCode":`...)
-	b = lenient.AppendString(b, v.ReasonCode)
-	if v.AdditionalInfo != "" {
-		b = append(b, `,"additionalInfo":`...)
-		b = lenient.AppendString(b, v.AdditionalInfo)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"reasonCode":`, v.ReasonCode)
+	b = lenient.AppendOptionalText(b, `,"additionalInfo":`, v.AdditionalInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *StatusInfo) check(c *schema.Check) {
 	c.Length("reasonCode", v.ReasonCode, 20)
 	c.Length("additionalInfo", v.AdditionalInfo, 1024)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeStatusInfo(r *lenient.Reader, v **StatusInfo) {
+	if e := new(StatusInfo); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendStatusInfo(b []byte, name string, v *StatusInfo) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkStatusInfo(c *schema.Check, name string, v *StatusInfo) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // StreamDataElement is a part of NotifyPeriodicEventStreamRequest.
@@ -9028,15 +7609,13 @@ func (v *StreamDataElement) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.T, _ = r.Number()
+			r.NumberTo(&v.T)
 		case 1:
-			v.V = r.Text()
+			r.TextTo(&v.V)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -9046,25 +7625,16 @@ func (v *StreamDataElement) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *StreamDataElement) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"t":`...)
-	b = lenient.AppendNumber(b, v.T)
-	b = append(b, `,"v":`...)
-	b = lenient.AppendString(b, v.V)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"t":`, v.T)
+	b = lenient.AppendText(b, `,"v":`, v.V)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *StreamDataElement) check(c *schema.Check) {
 	c.Finite("t", v.T)
 	c.Length("v", v.V, 2500)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Tariff is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -9095,7 +7665,7 @@ func (v *Tariff) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TariffID = r.Text()
+			r.TextTo(&v.TariffID)
 		case 1:
 			v.Description = v.Description[:0]
 			for a := r.Array(); a.Next(); {
@@ -9106,51 +7676,31 @@ func (v *Tariff) decode(r *lenient.Reader) bool {
 					v.Description = v.Description[:len(v.Description)-1]
 				}
 			}
-			if len(v.Description) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Description))
 		case 2:
-			v.Currency = r.Text()
+			r.TextTo(&v.Currency)
 		case 3:
-			if e := new(TariffEnergy); e.decode(r) {
-				v.Energy = e
-			}
+			decodeTariffEnergy(r, &v.Energy)
 		case 4:
-			v.ValidFrom = r.Time()
+			r.TimeTo(&v.ValidFrom)
 		case 5:
-			if e := new(TariffTime); e.decode(r) {
-				v.ChargingTime = e
-			}
+			decodeTariffTime(r, &v.ChargingTime)
 		case 6:
-			if e := new(TariffTime); e.decode(r) {
-				v.IdleTime = e
-			}
+			decodeTariffTime(r, &v.IdleTime)
 		case 7:
-			if e := new(TariffFixed); e.decode(r) {
-				v.FixedFee = e
-			}
+			decodeTariffFixed(r, &v.FixedFee)
 		case 8:
-			if e := new(TariffTime); e.decode(r) {
-				v.ReservationTime = e
-			}
+			decodeTariffTime(r, &v.ReservationTime)
 		case 9:
-			if e := new(TariffFixed); e.decode(r) {
-				v.ReservationFixed = e
-			}
+			decodeTariffFixed(r, &v.ReservationFixed)
 		case 10:
-			if e := new(Price); e.decode(r) {
-				v.MinCost = e
-			}
+			decodePrice(r, &v.MinCost)
 		case 11:
-			if e := new(Price); e.decode(r) {
-				v.MaxCost = e
-			}
+			decodePrice(r, &v.MaxCost)
 		case 12:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -9160,59 +7710,26 @@ func (v *Tariff) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Tariff) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"tariffId":`...)
-	b = lenient.AppendString(b, v.TariffID)
+	b = lenient.AppendText(b, `,"tariffId":`, v.TariffID)
 	if len(v.Description) > 0 {
-		b = append(b, `,"description":`...)
+		b = lenient.AppendName(b, `,"description":`)
 		fromDescription := len(b)
 		for i := range v.Description {
-			b = append(b, ',')
-			b = v.Description[i].AppendJSON(b)
+			b = v.Description[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromDescription)
 	}
-	b = append(b, `,"currency":`...)
-	b = lenient.AppendString(b, v.Currency)
-	if v.Energy != nil {
-		b = append(b, `,"energy":`...)
-		b = v.Energy.AppendJSON(b)
-	}
-	if !v.ValidFrom.IsZero() {
-		b = append(b, `,"validFrom":`...)
-		b = v.ValidFrom.AppendJSON(b)
-	}
-	if v.ChargingTime != nil {
-		b = append(b, `,"chargingTime":`...)
-		b = v.ChargingTime.AppendJSON(b)
-	}
-	if v.IdleTime != nil {
-		b = append(b, `,"idleTime":`...)
-		b = v.IdleTime.AppendJSON(b)
-	}
-	if v.FixedFee != nil {
-		b = append(b, `,"fixedFee":`...)
-		b = v.FixedFee.AppendJSON(b)
-	}
-	if v.ReservationTime != nil {
-		b = append(b, `,"reservationTime":`...)
-		b = v.ReservationTime.AppendJSON(b)
-	}
-	if v.ReservationFixed != nil {
-		b = append(b, `,"reservationFixed":`...)
-		b = v.ReservationFixed.AppendJSON(b)
-	}
-	if v.MinCost != nil {
-		b = append(b, `,"minCost":`...)
-		b = v.MinCost.AppendJSON(b)
-	}
-	if v.MaxCost != nil {
-		b = append(b, `,"maxCost":`...)
-		b = v.MaxCost.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"currency":`, v.Currency)
+	b = appendTariffEnergy(b, `,"energy":`, v.Energy)
+	b = lenient.AppendOptionalDate(b, `,"validFrom":`, &v.ValidFrom)
+	b = appendTariffTime(b, `,"chargingTime":`, v.ChargingTime)
+	b = appendTariffTime(b, `,"idleTime":`, v.IdleTime)
+	b = appendTariffFixed(b, `,"fixedFee":`, v.FixedFee)
+	b = appendTariffTime(b, `,"reservationTime":`, v.ReservationTime)
+	b = appendTariffFixed(b, `,"reservationFixed":`, v.ReservationFixed)
+	b = appendPrice(b, `,"minCost":`, v.MinCost)
+	b = appendPrice(b, `,"maxCost":`, v.MaxCost)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -9227,54 +7744,43 @@ func (v *Tariff) check(c *schema.Check) {
 		c.Leave()
 	}
 	c.Length("currency", v.Currency, 3)
-	if v.Energy != nil {
-		c.Enter("energy")
-		v.Energy.check(c)
-		c.Leave()
-	}
+	checkTariffEnergy(c, "energy", v.Energy)
 	if !v.ValidFrom.IsZero() {
 		c.Time("validFrom", v.ValidFrom)
 	}
-	if v.ChargingTime != nil {
-		c.Enter("chargingTime")
-		v.ChargingTime.check(c)
-		c.Leave()
+	checkTariffTime(c, "chargingTime", v.ChargingTime)
+	checkTariffTime(c, "idleTime", v.IdleTime)
+	checkTariffFixed(c, "fixedFee", v.FixedFee)
+	checkTariffTime(c, "reservationTime", v.ReservationTime)
+	checkTariffFixed(c, "reservationFixed", v.ReservationFixed)
+	checkPrice(c, "minCost", v.MinCost)
+	checkPrice(c, "maxCost", v.MaxCost)
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeTariff(r *lenient.Reader, v **Tariff) {
+	if e := new(Tariff); e.decode(r) {
+		*v = e
 	}
-	if v.IdleTime != nil {
-		c.Enter("idleTime")
-		v.IdleTime.check(c)
-		c.Leave()
+}
+
+//go:noinline
+func appendTariff(b []byte, name string, v *Tariff) []byte {
+	if v == nil {
+		return b
 	}
-	if v.FixedFee != nil {
-		c.Enter("fixedFee")
-		v.FixedFee.check(c)
-		c.Leave()
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkTariff(c *schema.Check, name string, v *Tariff) {
+	if v == nil {
+		return
 	}
-	if v.ReservationTime != nil {
-		c.Enter("reservationTime")
-		v.ReservationTime.check(c)
-		c.Leave()
-	}
-	if v.ReservationFixed != nil {
-		c.Enter("reservationFixed")
-		v.ReservationFixed.check(c)
-		c.Leave()
-	}
-	if v.MinCost != nil {
-		c.Enter("minCost")
-		v.MinCost.check(c)
-		c.Leave()
-	}
-	if v.MaxCost != nil {
-		c.Enter("maxCost")
-		v.MaxCost.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // TariffAssignment is a part of GetTariffsResponse.
@@ -9296,35 +7802,21 @@ func (v *TariffAssignment) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TariffID = r.Text()
+			r.TextTo(&v.TariffID)
 		case 1:
-			v.TariffKind = TariffKind(r.Word(tariffKindWords))
+			r.WordTo((*string)(&v.TariffKind), tariffKindWords)
 		case 2:
-			v.ValidFrom = r.Time()
+			r.TimeTo(&v.ValidFrom)
 		case 3:
-			v.EVSEIDs = nil
-			for a := r.Array(); a.Next(); {
-				if e, ok := r.Int(); ok {
-					v.EVSEIDs = append(v.EVSEIDs, e)
-				}
-			}
-			if len(v.EVSEIDs) == 0 {
-				r.NoItems()
-			}
+			v.EVSEIDs = r.Ints()
+			r.Items(len(v.EVSEIDs))
 		case 4:
-			v.IDTokens = nil
-			for a := r.Array(); a.Next(); {
-				v.IDTokens = append(v.IDTokens, r.Text())
-			}
-			if len(v.IDTokens) == 0 {
-				r.NoItems()
-			}
+			v.IDTokens = r.Texts()
+			r.Items(len(v.IDTokens))
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -9334,36 +7826,12 @@ func (v *TariffAssignment) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffAssignment) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"tariffId":`...)
-	b = lenient.AppendString(b, v.TariffID)
-	b = append(b, `,"tariffKind":`...)
-	b = lenient.AppendString(b, string(v.TariffKind))
-	if !v.ValidFrom.IsZero() {
-		b = append(b, `,"validFrom":`...)
-		b = v.ValidFrom.AppendJSON(b)
-	}
-	if len(v.EVSEIDs) > 0 {
-		b = append(b, `,"evseIds":`...)
-		fromEVSEIDs := len(b)
-		for i := range v.EVSEIDs {
-			b = append(b, ',')
-			b = strconv.AppendInt(b, v.EVSEIDs[i], 10)
-		}
-		b = lenient.CloseArray(b, fromEVSEIDs)
-	}
-	if len(v.IDTokens) > 0 {
-		b = append(b, `,"idTokens":`...)
-		fromIDTokens := len(b)
-		for i := range v.IDTokens {
-			b = append(b, ',')
-			b = lenient.AppendString(b, v.IDTokens[i])
-		}
-		b = lenient.CloseArray(b, fromIDTokens)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"tariffId":`, v.TariffID)
+	b = lenient.AppendText(b, `,"tariffKind":`, string(v.TariffKind))
+	b = lenient.AppendOptionalDate(b, `,"validFrom":`, &v.ValidFrom)
+	b = lenient.AppendOptionalInts(b, `,"evseIds":`, v.EVSEIDs)
+	b = lenient.AppendOptionalTexts(b, `,"idTokens":`, v.IDTokens)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -9389,11 +7857,7 @@ func (v *TariffAssignment) check(c *schema.Check) {
 		c.Length("", v.IDTokens[i], 255)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TariffConditions is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -9428,77 +7892,46 @@ func (v *TariffConditions) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.StartTimeOfDay = r.AnyText()
+			r.AnyTextTo(&v.StartTimeOfDay)
 		case 1:
-			v.EndTimeOfDay = r.AnyText()
+			r.AnyTextTo(&v.EndTimeOfDay)
 		case 2:
-			v.DayOfWeek = nil
-			for a := r.Array(); a.Next(); {
-				v.DayOfWeek = append(v.DayOfWeek, DayOfWeek(r.Word(dayOfWeekWords)))
-			}
-			if len(v.DayOfWeek) == 0 {
-				r.NoItems()
-			}
+			v.DayOfWeek = lenient.Words[DayOfWeek](r, dayOfWeekWords)
+			r.Items(len(v.DayOfWeek))
 		case 3:
-			v.ValidFromDate = r.AnyText()
+			r.AnyTextTo(&v.ValidFromDate)
 		case 4:
-			v.ValidToDate = r.AnyText()
+			r.AnyTextTo(&v.ValidToDate)
 		case 5:
-			v.EVSEKind = EVSEKind(r.Word(evseKindWords))
+			r.WordTo((*string)(&v.EVSEKind), evseKindWords)
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.MinEnergy = &e
-			}
+			r.OptionalNumber(&v.MinEnergy)
 		case 7:
-			if e, ok := r.Number(); ok {
-				v.MaxEnergy = &e
-			}
+			r.OptionalNumber(&v.MaxEnergy)
 		case 8:
-			if e, ok := r.Number(); ok {
-				v.MinCurrent = &e
-			}
+			r.OptionalNumber(&v.MinCurrent)
 		case 9:
-			if e, ok := r.Number(); ok {
-				v.MaxCurrent = &e
-			}
+			r.OptionalNumber(&v.MaxCurrent)
 		case 10:
-			if e, ok := r.Number(); ok {
-				v.MinPower = &e
-			}
+			r.OptionalNumber(&v.MinPower)
 		case 11:
-			if e, ok := r.Number(); ok {
-				v.MaxPower = &e
-			}
+			r.OptionalNumber(&v.MaxPower)
 		case 12:
-			if e, ok := r.Int(); ok {
-				v.MinTime = &e
-			}
+			r.OptionalInt(&v.MinTime)
 		case 13:
-			if e, ok := r.Int(); ok {
-				v.MaxTime = &e
-			}
+			r.OptionalInt(&v.MaxTime)
 		case 14:
-			if e, ok := r.Int(); ok {
-				v.MinChargingTime = &e
-			}
+			r.OptionalInt(&v.MinChargingTime)
 		case 15:
-			if e, ok := r.Int(); ok {
-				v.MaxChargingTime = &e
-			}
+			r.OptionalInt(&v.MaxChargingTime)
 		case 16:
-			if e, ok := r.Int(); ok {
-				v.MinIdleTime = &e
-			}
+			r.OptionalInt(&v.MinIdleTime)
 		case 17:
-			if e, ok := r.Int(); ok {
-				v.MaxIdleTime = &e
-			}
+			r.OptionalInt(&v.MaxIdleTime)
 		case 18:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -9508,87 +7941,25 @@ func (v *TariffConditions) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffConditions) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.StartTimeOfDay != "" {
-		b = append(b, `,"startTimeOfDay":`...)
-		b = lenient.AppendString(b, v.StartTimeOfDay)
-	}
-	if v.EndTimeOfDay != "" {
-		b = append(b, `,"endTimeOfDay":`...)
-		b = lenient.AppendString(b, v.EndTimeOfDay)
-	}
-	if len(v.DayOfWeek) > 0 {
-		b = append(b, `,"dayOfWeek":`...)
-		fromDayOfWeek := len(b)
-		for i := range v.DayOfWeek {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.DayOfWeek[i]))
-		}
-		b = lenient.CloseArray(b, fromDayOfWeek)
-	}
-	if v.ValidFromDate != "" {
-		b = append(b, `,"validFromDate":`...)
-		b = lenient.AppendString(b, v.ValidFromDate)
-	}
-	if v.ValidToDate != "" {
-		b = append(b, `,"validToDate":`...)
-		b = lenient.AppendString(b, v.ValidToDate)
-	}
-	if v.EVSEKind != "" {
-		b = append(b, `,"evseKind":`...)
-		b = lenient.AppendString(b, string(v.EVSEKind))
-	}
-	if v.MinEnergy != nil {
-		b = append(b, `,"minEnergy":`...)
-		b = lenient.AppendNumber(b, *v.MinEnergy)
-	}
-	if v.MaxEnergy != nil {
-		b = append(b, `,"maxEnergy":`...)
-		b = lenient.AppendNumber(b, *v.MaxEnergy)
-	}
-	if v.MinCurrent != nil {
-		b = append(b, `,"minCurrent":`...)
-		b = lenient.AppendNumber(b, *v.MinCurrent)
-	}
-	if v.MaxCurrent != nil {
-		b = append(b, `,"maxCurrent":`...)
-		b = lenient.AppendNumber(b, *v.MaxCurrent)
-	}
-	if v.MinPower != nil {
-		b = append(b, `,"minPower":`...)
-		b = lenient.AppendNumber(b, *v.MinPower)
-	}
-	if v.MaxPower != nil {
-		b = append(b, `,"maxPower":`...)
-		b = lenient.AppendNumber(b, *v.MaxPower)
-	}
-	if v.MinTime != nil {
-		b = append(b, `,"minTime":`...)
-		b = strconv.AppendInt(b, *v.MinTime, 10)
-	}
-	if v.MaxTime != nil {
-		b = append(b, `,"maxTime":`...)
-		b = strconv.AppendInt(b, *v.MaxTime, 10)
-	}
-	if v.MinChargingTime != nil {
-		b = append(b, `,"minChargingTime":`...)
-		b = strconv.AppendInt(b, *v.MinChargingTime, 10)
-	}
-	if v.MaxChargingTime != nil {
-		b = append(b, `,"maxChargingTime":`...)
-		b = strconv.AppendInt(b, *v.MaxChargingTime, 10)
-	}
-	if v.MinIdleTime != nil {
-		b = append(b, `,"minIdleTime":`...)
-		b = strconv.AppendInt(b, *v.MinIdleTime, 10)
-	}
-	if v.MaxIdleTime != nil {
-		b = append(b, `,"maxIdleTime":`...)
-		b = strconv.AppendInt(b, *v.MaxIdleTime, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"startTimeOfDay":`, v.StartTimeOfDay)
+	b = lenient.AppendOptionalText(b, `,"endTimeOfDay":`, v.EndTimeOfDay)
+	b = lenient.AppendOptionalTexts(b, `,"dayOfWeek":`, v.DayOfWeek)
+	b = lenient.AppendOptionalText(b, `,"validFromDate":`, v.ValidFromDate)
+	b = lenient.AppendOptionalText(b, `,"validToDate":`, v.ValidToDate)
+	b = lenient.AppendOptionalText(b, `,"evseKind":`, string(v.EVSEKind))
+	b = lenient.AppendOptionalFloat(b, `,"minEnergy":`, v.MinEnergy)
+	b = lenient.AppendOptionalFloat(b, `,"maxEnergy":`, v.MaxEnergy)
+	b = lenient.AppendOptionalFloat(b, `,"minCurrent":`, v.MinCurrent)
+	b = lenient.AppendOptionalFloat(b, `,"maxCurrent":`, v.MaxCurrent)
+	b = lenient.AppendOptionalFloat(b, `,"minPower":`, v.MinPower)
+	b = lenient.AppendOptionalFloat(b, `,"maxPower":`, v.MaxPower)
+	b = lenient.AppendOptionalInt(b, `,"minTime":`, v.MinTime)
+	b = lenient.AppendOptionalInt(b, `,"maxTime":`, v.MaxTime)
+	b = lenient.AppendOptionalInt(b, `,"minChargingTime":`, v.MinChargingTime)
+	b = lenient.AppendOptionalInt(b, `,"maxChargingTime":`, v.MaxChargingTime)
+	b = lenient.AppendOptionalInt(b, `,"minIdleTime":`, v.MinIdleTime)
+	b = lenient.AppendOptionalInt(b, `,"maxIdleTime":`, v.MaxIdleTime)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -9622,11 +7993,32 @@ func (v *TariffConditions) check(c *schema.Check) {
 	if v.MaxPower != nil {
 		c.Finite("maxPower", *v.MaxPower)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeTariffConditions(r *lenient.Reader, v **TariffConditions) {
+	if e := new(TariffConditions); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendTariffConditions(b []byte, name string, v *TariffConditions) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkTariffConditions(c *schema.Check, name string, v *TariffConditions) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // TariffConditionsFixed is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -9651,33 +8043,26 @@ func (v *TariffConditionsFixed) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.StartTimeOfDay = r.AnyText()
+			r.AnyTextTo(&v.StartTimeOfDay)
 		case 1:
-			v.EndTimeOfDay = r.AnyText()
+			r.AnyTextTo(&v.EndTimeOfDay)
 		case 2:
-			v.DayOfWeek = nil
-			for a := r.Array(); a.Next(); {
-				v.DayOfWeek = append(v.DayOfWeek, DayOfWeek(r.Word(dayOfWeekWords)))
-			}
-			if len(v.DayOfWeek) == 0 {
-				r.NoItems()
-			}
+			v.DayOfWeek = lenient.Words[DayOfWeek](r, dayOfWeekWords)
+			r.Items(len(v.DayOfWeek))
 		case 3:
-			v.ValidFromDate = r.AnyText()
+			r.AnyTextTo(&v.ValidFromDate)
 		case 4:
-			v.ValidToDate = r.AnyText()
+			r.AnyTextTo(&v.ValidToDate)
 		case 5:
-			v.EVSEKind = EVSEKind(r.Word(evseKindWords))
+			r.WordTo((*string)(&v.EVSEKind), evseKindWords)
 		case 6:
-			v.PaymentBrand = r.Text()
+			r.TextTo(&v.PaymentBrand)
 		case 7:
-			v.PaymentRecognition = r.Text()
+			r.TextTo(&v.PaymentRecognition)
 		case 8:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -9687,47 +8072,15 @@ func (v *TariffConditionsFixed) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffConditionsFixed) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.StartTimeOfDay != "" {
-		b = append(b, `,"startTimeOfDay":`...)
-		b = lenient.AppendString(b, v.StartTimeOfDay)
-	}
-	if v.EndTimeOfDay != "" {
-		b = append(b, `,"endTimeOfDay":`...)
-		b = lenient.AppendString(b, v.EndTimeOfDay)
-	}
-	if len(v.DayOfWeek) > 0 {
-		b = append(b, `,"dayOfWeek":`...)
-		fromDayOfWeek := len(b)
-		for i := range v.DayOfWeek {
-			b = append(b, ',')
-			b = lenient.AppendString(b, string(v.DayOfWeek[i]))
-		}
-		b = lenient.CloseArray(b, fromDayOfWeek)
-	}
-	if v.ValidFromDate != "" {
-		b = append(b, `,"validFromDate":`...)
-		b = lenient.AppendString(b, v.ValidFromDate)
-	}
-	if v.ValidToDate != "" {
-		b = append(b, `,"validToDate":`...)
-		b = lenient.AppendString(b, v.ValidToDate)
-	}
-	if v.EVSEKind != "" {
-		b = append(b, `,"evseKind":`...)
-		b = lenient.AppendString(b, string(v.EVSEKind))
-	}
-	if v.PaymentBrand != "" {
-		b = append(b, `,"paymentBrand":`...)
-		b = lenient.AppendString(b, v.PaymentBrand)
-	}
-	if v.PaymentRecognition != "" {
-		b = append(b, `,"paymentRecognition":`...)
-		b = lenient.AppendString(b, v.PaymentRecognition)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"startTimeOfDay":`, v.StartTimeOfDay)
+	b = lenient.AppendOptionalText(b, `,"endTimeOfDay":`, v.EndTimeOfDay)
+	b = lenient.AppendOptionalTexts(b, `,"dayOfWeek":`, v.DayOfWeek)
+	b = lenient.AppendOptionalText(b, `,"validFromDate":`, v.ValidFromDate)
+	b = lenient.AppendOptionalText(b, `,"validToDate":`, v.ValidToDate)
+	b = lenient.AppendOptionalText(b, `,"evseKind":`, string(v.EVSEKind))
+	b = lenient.AppendOptionalText(b, `,"paymentBrand":`, v.PaymentBrand)
+	b = lenient.AppendOptionalText(b, `,"paymentRecognition":`, v.PaymentRecognition)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -9745,11 +8098,32 @@ func (v *TariffConditionsFixed) check(c *schema.Check) {
 	}
 	c.Length("paymentBrand", v.PaymentBrand, 20)
 	c.Length("paymentRecognition", v.PaymentRecognition, 20)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeTariffConditionsFixed(r *lenient.Reader, v **TariffConditionsFixed) {
+	if e := new(TariffConditionsFixed); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendTariffConditionsFixed(b []byte, name string, v *TariffConditionsFixed) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkTariffConditionsFixed(c *schema.Check, name string, v *TariffConditionsFixed) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // TariffEnergy is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -9779,9 +8153,7 @@ func (v *TariffEnergy) decode(r *lenient.Reader) bool {
 					v.Prices = v.Prices[:len(v.Prices)-1]
 				}
 			}
-			if len(v.Prices) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Prices))
 		case 1:
 			v.TaxRates = v.TaxRates[:0]
 			for a := r.Array(); a.Next(); {
@@ -9792,15 +8164,11 @@ func (v *TariffEnergy) decode(r *lenient.Reader) bool {
 					v.TaxRates = v.TaxRates[:len(v.TaxRates)-1]
 				}
 			}
-			if len(v.TaxRates) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.TaxRates))
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -9810,26 +8178,21 @@ func (v *TariffEnergy) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffEnergy) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"prices":`...)
+	b = lenient.AppendName(b, `,"prices":`)
 	fromPrices := len(b)
 	for i := range v.Prices {
-		b = append(b, ',')
-		b = v.Prices[i].AppendJSON(b)
+		b = v.Prices[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromPrices)
 	if len(v.TaxRates) > 0 {
-		b = append(b, `,"taxRates":`...)
+		b = lenient.AppendName(b, `,"taxRates":`)
 		fromTaxRates := len(b)
 		for i := range v.TaxRates {
-			b = append(b, ',')
-			b = v.TaxRates[i].AppendJSON(b)
+			b = v.TaxRates[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromTaxRates)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -9848,11 +8211,32 @@ func (v *TariffEnergy) check(c *schema.Check) {
 		v.TaxRates[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeTariffEnergy(r *lenient.Reader, v **TariffEnergy) {
+	if e := new(TariffEnergy); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendTariffEnergy(b []byte, name string, v *TariffEnergy) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkTariffEnergy(c *schema.Check, name string, v *TariffEnergy) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // TariffEnergyPrice is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -9871,17 +8255,13 @@ func (v *TariffEnergyPrice) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.PriceKwh, _ = r.Number()
+			r.NumberTo(&v.PriceKwh)
 		case 1:
-			if e := new(TariffConditions); e.decode(r) {
-				v.Conditions = e
-			}
+			decodeTariffConditions(r, &v.Conditions)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -9891,31 +8271,16 @@ func (v *TariffEnergyPrice) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffEnergyPrice) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priceKwh":`...)
-	b = lenient.AppendNumber(b, v.PriceKwh)
-	if v.Conditions != nil {
-		b = append(b, `,"conditions":`...)
-		b = v.Conditions.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"priceKwh":`, v.PriceKwh)
+	b = appendTariffConditions(b, `,"conditions":`, v.Conditions)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TariffEnergyPrice) check(c *schema.Check) {
 	c.Finite("priceKwh", v.PriceKwh)
-	if v.Conditions != nil {
-		c.Enter("conditions")
-		v.Conditions.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkTariffConditions(c, "conditions", v.Conditions)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TariffFixed is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -9945,9 +8310,7 @@ func (v *TariffFixed) decode(r *lenient.Reader) bool {
 					v.Prices = v.Prices[:len(v.Prices)-1]
 				}
 			}
-			if len(v.Prices) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Prices))
 		case 1:
 			v.TaxRates = v.TaxRates[:0]
 			for a := r.Array(); a.Next(); {
@@ -9958,15 +8321,11 @@ func (v *TariffFixed) decode(r *lenient.Reader) bool {
 					v.TaxRates = v.TaxRates[:len(v.TaxRates)-1]
 				}
 			}
-			if len(v.TaxRates) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.TaxRates))
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -9976,26 +8335,21 @@ func (v *TariffFixed) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffFixed) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"prices":`...)
+	b = lenient.AppendName(b, `,"prices":`)
 	fromPrices := len(b)
 	for i := range v.Prices {
-		b = append(b, ',')
-		b = v.Prices[i].AppendJSON(b)
+		b = v.Prices[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromPrices)
 	if len(v.TaxRates) > 0 {
-		b = append(b, `,"taxRates":`...)
+		b = lenient.AppendName(b, `,"taxRates":`)
 		fromTaxRates := len(b)
 		for i := range v.TaxRates {
-			b = append(b, ',')
-			b = v.TaxRates[i].AppendJSON(b)
+			b = v.TaxRates[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromTaxRates)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -10014,11 +8368,32 @@ func (v *TariffFixed) check(c *schema.Check) {
 		v.TaxRates[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeTariffFixed(r *lenient.Reader, v **TariffFixed) {
+	if e := new(TariffFixed); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendTariffFixed(b []byte, name string, v *TariffFixed) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkTariffFixed(c *schema.Check, name string, v *TariffFixed) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // TariffFixedPrice is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -10037,17 +8412,13 @@ func (v *TariffFixedPrice) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(TariffConditionsFixed); e.decode(r) {
-				v.Conditions = e
-			}
+			decodeTariffConditionsFixed(r, &v.Conditions)
 		case 1:
-			v.PriceFixed, _ = r.Number()
+			r.NumberTo(&v.PriceFixed)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10057,31 +8428,16 @@ func (v *TariffFixedPrice) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffFixedPrice) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Conditions != nil {
-		b = append(b, `,"conditions":`...)
-		b = v.Conditions.AppendJSON(b)
-	}
-	b = append(b, `,"priceFixed":`...)
-	b = lenient.AppendNumber(b, v.PriceFixed)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendTariffConditionsFixed(b, `,"conditions":`, v.Conditions)
+	b = lenient.AppendFloat(b, `,"priceFixed":`, v.PriceFixed)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TariffFixedPrice) check(c *schema.Check) {
-	if v.Conditions != nil {
-		c.Enter("conditions")
-		v.Conditions.check(c)
-		c.Leave()
-	}
+	checkTariffConditionsFixed(c, "conditions", v.Conditions)
 	c.Finite("priceFixed", v.PriceFixed)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TariffTime is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -10111,9 +8467,7 @@ func (v *TariffTime) decode(r *lenient.Reader) bool {
 					v.Prices = v.Prices[:len(v.Prices)-1]
 				}
 			}
-			if len(v.Prices) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.Prices))
 		case 1:
 			v.TaxRates = v.TaxRates[:0]
 			for a := r.Array(); a.Next(); {
@@ -10124,15 +8478,11 @@ func (v *TariffTime) decode(r *lenient.Reader) bool {
 					v.TaxRates = v.TaxRates[:len(v.TaxRates)-1]
 				}
 			}
-			if len(v.TaxRates) == 0 {
-				r.NoItems()
-			}
+			r.Items(len(v.TaxRates))
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10142,26 +8492,21 @@ func (v *TariffTime) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffTime) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"prices":`...)
+	b = lenient.AppendName(b, `,"prices":`)
 	fromPrices := len(b)
 	for i := range v.Prices {
-		b = append(b, ',')
-		b = v.Prices[i].AppendJSON(b)
+		b = v.Prices[i].AppendJSON(lenient.Comma(b))
 	}
 	b = lenient.CloseArray(b, fromPrices)
 	if len(v.TaxRates) > 0 {
-		b = append(b, `,"taxRates":`...)
+		b = lenient.AppendName(b, `,"taxRates":`)
 		fromTaxRates := len(b)
 		for i := range v.TaxRates {
-			b = append(b, ',')
-			b = v.TaxRates[i].AppendJSON(b)
+			b = v.TaxRates[i].AppendJSON(lenient.Comma(b))
 		}
 		b = lenient.CloseArray(b, fromTaxRates)
 	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -10180,11 +8525,32 @@ func (v *TariffTime) check(c *schema.Check) {
 		v.TaxRates[i].check(c)
 		c.Leave()
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeTariffTime(r *lenient.Reader, v **TariffTime) {
+	if e := new(TariffTime); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendTariffTime(b []byte, name string, v *TariffTime) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkTariffTime(c *schema.Check, name string, v *TariffTime) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // TariffTimePrice is a part of AuthorizeResponse, ChangeTransactionTariffRequest, SetDefaultTariffRequest.
@@ -10203,17 +8569,13 @@ func (v *TariffTimePrice) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.PriceMinute, _ = r.Number()
+			r.NumberTo(&v.PriceMinute)
 		case 1:
-			if e := new(TariffConditions); e.decode(r) {
-				v.Conditions = e
-			}
+			decodeTariffConditions(r, &v.Conditions)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10223,31 +8585,16 @@ func (v *TariffTimePrice) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TariffTimePrice) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"priceMinute":`...)
-	b = lenient.AppendNumber(b, v.PriceMinute)
-	if v.Conditions != nil {
-		b = append(b, `,"conditions":`...)
-		b = v.Conditions.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"priceMinute":`, v.PriceMinute)
+	b = appendTariffConditions(b, `,"conditions":`, v.Conditions)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TariffTimePrice) check(c *schema.Check) {
 	c.Finite("priceMinute", v.PriceMinute)
-	if v.Conditions != nil {
-		c.Enter("conditions")
-		v.Conditions.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkTariffConditions(c, "conditions", v.Conditions)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TaxRate is a part of AuthorizeResponse and 3 other messages.
@@ -10267,19 +8614,15 @@ func (v *TaxRate) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Type = r.Text()
+			r.TextTo(&v.Type)
 		case 1:
-			v.Tax, _ = r.Number()
+			r.NumberTo(&v.Tax)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.Stack = &e
-			}
+			r.OptionalInt(&v.Stack)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10289,18 +8632,10 @@ func (v *TaxRate) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TaxRate) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, v.Type)
-	b = append(b, `,"tax":`...)
-	b = lenient.AppendNumber(b, v.Tax)
-	if v.Stack != nil {
-		b = append(b, `,"stack":`...)
-		b = strconv.AppendInt(b, *v.Stack, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"type":`, v.Type)
+	b = lenient.AppendFloat(b, `,"tax":`, v.Tax)
+	b = lenient.AppendOptionalInt(b, `,"stack":`, v.Stack)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -10310,11 +8645,7 @@ func (v *TaxRate) check(c *schema.Check) {
 	if v.Stack != nil {
 		c.AtLeast("stack", float64(*v.Stack), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TaxRule is a part of NotifyChargingLimitRequest and 4 other messages.
@@ -10339,30 +8670,26 @@ func (v *TaxRule) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TaxRuleID, _ = r.Int()
+			r.IntTo(&v.TaxRuleID)
 		case 1:
-			v.TaxRuleName = r.Text()
+			r.TextTo(&v.TaxRuleName)
 		case 2:
-			if e, ok := r.Bool(); ok {
-				v.TaxIncludedInPrice = &e
-			}
+			r.OptionalBool(&v.TaxIncludedInPrice)
 		case 3:
-			v.AppliesToEnergyFee, _ = r.Bool()
+			r.BoolTo(&v.AppliesToEnergyFee)
 		case 4:
-			v.AppliesToParkingFee, _ = r.Bool()
+			r.BoolTo(&v.AppliesToParkingFee)
 		case 5:
-			v.AppliesToOverstayFee, _ = r.Bool()
+			r.BoolTo(&v.AppliesToOverstayFee)
 		case 6:
-			v.AppliesToMinimumMaximumCost, _ = r.Bool()
+			r.BoolTo(&v.AppliesToMinimumMaximumCost)
 		case 7:
 			v.TaxRate = RationalNumber{}
 			v.TaxRate.decode(r)
 		case 8:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10372,30 +8699,15 @@ func (v *TaxRule) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TaxRule) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"taxRuleID":`...)
-	b = strconv.AppendInt(b, v.TaxRuleID, 10)
-	if v.TaxRuleName != "" {
-		b = append(b, `,"taxRuleName":`...)
-		b = lenient.AppendString(b, v.TaxRuleName)
-	}
-	if v.TaxIncludedInPrice != nil {
-		b = append(b, `,"taxIncludedInPrice":`...)
-		b = strconv.AppendBool(b, *v.TaxIncludedInPrice)
-	}
-	b = append(b, `,"appliesToEnergyFee":`...)
-	b = strconv.AppendBool(b, v.AppliesToEnergyFee)
-	b = append(b, `,"appliesToParkingFee":`...)
-	b = strconv.AppendBool(b, v.AppliesToParkingFee)
-	b = append(b, `,"appliesToOverstayFee":`...)
-	b = strconv.AppendBool(b, v.AppliesToOverstayFee)
-	b = append(b, `,"appliesToMinimumMaximumCost":`...)
-	b = strconv.AppendBool(b, v.AppliesToMinimumMaximumCost)
-	b = append(b, `,"taxRate":`...)
-	b = v.TaxRate.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"taxRuleID":`, v.TaxRuleID)
+	b = lenient.AppendOptionalText(b, `,"taxRuleName":`, v.TaxRuleName)
+	b = lenient.AppendOptionalBool(b, `,"taxIncludedInPrice":`, v.TaxIncludedInPrice)
+	b = lenient.AppendBool(b, `,"appliesToEnergyFee":`, v.AppliesToEnergyFee)
+	b = lenient.AppendBool(b, `,"appliesToParkingFee":`, v.AppliesToParkingFee)
+	b = lenient.AppendBool(b, `,"appliesToOverstayFee":`, v.AppliesToOverstayFee)
+	b = lenient.AppendBool(b, `,"appliesToMinimumMaximumCost":`, v.AppliesToMinimumMaximumCost)
+	b = v.TaxRate.AppendJSON(lenient.AppendName(b, `,"taxRate":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -10405,11 +8717,7 @@ func (v *TaxRule) check(c *schema.Check) {
 	c.Enter("taxRate")
 	v.TaxRate.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TotalCost is a part of TransactionEventRequest.
@@ -10435,42 +8743,28 @@ func (v *TotalCost) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Currency = r.Text()
+			r.TextTo(&v.Currency)
 		case 1:
-			v.TypeOfCost = TariffCost(r.Word(tariffCostWords))
+			r.WordTo((*string)(&v.TypeOfCost), tariffCostWords)
 		case 2:
-			if e := new(Price); e.decode(r) {
-				v.Fixed = e
-			}
+			decodePrice(r, &v.Fixed)
 		case 3:
-			if e := new(Price); e.decode(r) {
-				v.Energy = e
-			}
+			decodePrice(r, &v.Energy)
 		case 4:
-			if e := new(Price); e.decode(r) {
-				v.ChargingTime = e
-			}
+			decodePrice(r, &v.ChargingTime)
 		case 5:
-			if e := new(Price); e.decode(r) {
-				v.IdleTime = e
-			}
+			decodePrice(r, &v.IdleTime)
 		case 6:
-			if e := new(Price); e.decode(r) {
-				v.ReservationTime = e
-			}
+			decodePrice(r, &v.ReservationTime)
 		case 7:
-			if e := new(Price); e.decode(r) {
-				v.ReservationFixed = e
-			}
+			decodePrice(r, &v.ReservationFixed)
 		case 8:
 			v.Total = TotalPrice{}
 			v.Total.decode(r)
 		case 9:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10480,84 +8774,32 @@ func (v *TotalCost) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TotalCost) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"currency":`...)
-	b = lenient.AppendString(b, v.Currency)
-	b = append(b, `,"typeOfCost":`...)
-	b = lenient.AppendString(b, string(v.TypeOfCost))
-	if v.Fixed != nil {
-		b = append(b, `,"fixed":`...)
-		b = v.Fixed.AppendJSON(b)
-	}
-	if v.Energy != nil {
-		b = append(b, `,"energy":`...)
-		b = v.Energy.AppendJSON(b)
-	}
-	if v.ChargingTime != nil {
-		b = append(b, `,"chargingTime":`...)
-		b = v.ChargingTime.AppendJSON(b)
-	}
-	if v.IdleTime != nil {
-		b = append(b, `,"idleTime":`...)
-		b = v.IdleTime.AppendJSON(b)
-	}
-	if v.ReservationTime != nil {
-		b = append(b, `,"reservationTime":`...)
-		b = v.ReservationTime.AppendJSON(b)
-	}
-	if v.ReservationFixed != nil {
-		b = append(b, `,"reservationFixed":`...)
-		b = v.ReservationFixed.AppendJSON(b)
-	}
-	b = append(b, `,"total":`...)
-	b = v.Total.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"currency":`, v.Currency)
+	b = lenient.AppendText(b, `,"typeOfCost":`, string(v.TypeOfCost))
+	b = appendPrice(b, `,"fixed":`, v.Fixed)
+	b = appendPrice(b, `,"energy":`, v.Energy)
+	b = appendPrice(b, `,"chargingTime":`, v.ChargingTime)
+	b = appendPrice(b, `,"idleTime":`, v.IdleTime)
+	b = appendPrice(b, `,"reservationTime":`, v.ReservationTime)
+	b = appendPrice(b, `,"reservationFixed":`, v.ReservationFixed)
+	b = v.Total.AppendJSON(lenient.AppendName(b, `,"total":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TotalCost) check(c *schema.Check) {
 	c.Length("currency", v.Currency, 3)
 	c.Word("typeOfCost", string(v.TypeOfCost), tariffCostWords)
-	if v.Fixed != nil {
-		c.Enter("fixed")
-		v.Fixed.check(c)
-		c.Leave()
-	}
-	if v.Energy != nil {
-		c.Enter("energy")
-		v.Energy.check(c)
-		c.Leave()
-	}
-	if v.ChargingTime != nil {
-		c.Enter("chargingTime")
-		v.ChargingTime.check(c)
-		c.Leave()
-	}
-	if v.IdleTime != nil {
-		c.Enter("idleTime")
-		v.IdleTime.check(c)
-		c.Leave()
-	}
-	if v.ReservationTime != nil {
-		c.Enter("reservationTime")
-		v.ReservationTime.check(c)
-		c.Leave()
-	}
-	if v.ReservationFixed != nil {
-		c.Enter("reservationFixed")
-		v.ReservationFixed.check(c)
-		c.Leave()
-	}
+	checkPrice(c, "fixed", v.Fixed)
+	checkPrice(c, "energy", v.Energy)
+	checkPrice(c, "chargingTime", v.ChargingTime)
+	checkPrice(c, "idleTime", v.IdleTime)
+	checkPrice(c, "reservationTime", v.ReservationTime)
+	checkPrice(c, "reservationFixed", v.ReservationFixed)
 	c.Enter("total")
 	v.Total.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TotalPrice is a part of TransactionEventRequest.
@@ -10576,19 +8818,13 @@ func (v *TotalPrice) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Number(); ok {
-				v.ExclTax = &e
-			}
+			r.OptionalNumber(&v.ExclTax)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.InclTax = &e
-			}
+			r.OptionalNumber(&v.InclTax)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10598,18 +8834,9 @@ func (v *TotalPrice) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TotalPrice) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.ExclTax != nil {
-		b = append(b, `,"exclTax":`...)
-		b = lenient.AppendNumber(b, *v.ExclTax)
-	}
-	if v.InclTax != nil {
-		b = append(b, `,"inclTax":`...)
-		b = lenient.AppendNumber(b, *v.InclTax)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"exclTax":`, v.ExclTax)
+	b = lenient.AppendOptionalFloat(b, `,"inclTax":`, v.InclTax)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -10620,11 +8847,7 @@ func (v *TotalPrice) check(c *schema.Check) {
 	if v.InclTax != nil {
 		c.Finite("inclTax", *v.InclTax)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TotalUsage is a part of TransactionEventRequest.
@@ -10645,21 +8868,17 @@ func (v *TotalUsage) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Energy, _ = r.Number()
+			r.NumberTo(&v.Energy)
 		case 1:
-			v.ChargingTime, _ = r.Int()
+			r.IntTo(&v.ChargingTime)
 		case 2:
-			v.IdleTime, _ = r.Int()
+			r.IntTo(&v.IdleTime)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.ReservationTime = &e
-			}
+			r.OptionalInt(&v.ReservationTime)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10669,30 +8888,17 @@ func (v *TotalUsage) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TotalUsage) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"energy":`...)
-	b = lenient.AppendNumber(b, v.Energy)
-	b = append(b, `,"chargingTime":`...)
-	b = strconv.AppendInt(b, v.ChargingTime, 10)
-	b = append(b, `,"idleTime":`...)
-	b = strconv.AppendInt(b, v.IdleTime, 10)
-	if v.ReservationTime != nil {
-		b = append(b, `,"reservationTime":`...)
-		b = strconv.AppendInt(b, *v.ReservationTime, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"energy":`, v.Energy)
+	b = lenient.AppendInt(b, `,"chargingTime":`, v.ChargingTime)
+	b = lenient.AppendInt(b, `,"idleTime":`, v.IdleTime)
+	b = lenient.AppendOptionalInt(b, `,"reservationTime":`, v.ReservationTime)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *TotalUsage) check(c *schema.Check) {
 	c.Finite("energy", v.Energy)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Transaction is a part of TransactionEventRequest.
@@ -10717,33 +8923,25 @@ func (v *Transaction) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 1:
-			v.ChargingState = ChargingState(r.Word(chargingStateWords))
+			r.WordTo((*string)(&v.ChargingState), chargingStateWords)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.TimeSpentCharging = &e
-			}
+			r.OptionalInt(&v.TimeSpentCharging)
 		case 3:
-			v.StoppedReason = Reason(r.Word(reasonWords))
+			r.WordTo((*string)(&v.StoppedReason), reasonWords)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.RemoteStartID = &e
-			}
+			r.OptionalInt(&v.RemoteStartID)
 		case 5:
-			v.OperationMode = OperationMode(r.Word(operationModeWords))
+			r.WordTo((*string)(&v.OperationMode), operationModeWords)
 		case 6:
-			v.TariffID = r.Text()
+			r.TextTo(&v.TariffID)
 		case 7:
-			if e := new(TransactionLimit); e.decode(r) {
-				v.TransactionLimit = e
-			}
+			decodeTransactionLimit(r, &v.TransactionLimit)
 		case 8:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10753,40 +8951,15 @@ func (v *Transaction) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Transaction) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"transactionId":`...)
-	b = lenient.AppendString(b, v.TransactionID)
-	if v.ChargingState != "" {
-		b = append(b, `,"chargingState":`...)
-		b = lenient.AppendString(b, string(v.ChargingState))
-	}
-	if v.TimeSpentCharging != nil {
-		b = append(b, `,"timeSpentCharging":`...)
-		b = strconv.AppendInt(b, *v.TimeSpentCharging, 10)
-	}
-	if v.StoppedReason != "" {
-		b = append(b, `,"stoppedReason":`...)
-		b = lenient.AppendString(b, string(v.StoppedReason))
-	}
-	if v.RemoteStartID != nil {
-		b = append(b, `,"remoteStartId":`...)
-		b = strconv.AppendInt(b, *v.RemoteStartID, 10)
-	}
-	if v.OperationMode != "" {
-		b = append(b, `,"operationMode":`...)
-		b = lenient.AppendString(b, string(v.OperationMode))
-	}
-	if v.TariffID != "" {
-		b = append(b, `,"tariffId":`...)
-		b = lenient.AppendString(b, v.TariffID)
-	}
-	if v.TransactionLimit != nil {
-		b = append(b, `,"transactionLimit":`...)
-		b = v.TransactionLimit.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendOptionalText(b, `,"chargingState":`, string(v.ChargingState))
+	b = lenient.AppendOptionalInt(b, `,"timeSpentCharging":`, v.TimeSpentCharging)
+	b = lenient.AppendOptionalText(b, `,"stoppedReason":`, string(v.StoppedReason))
+	b = lenient.AppendOptionalInt(b, `,"remoteStartId":`, v.RemoteStartID)
+	b = lenient.AppendOptionalText(b, `,"operationMode":`, string(v.OperationMode))
+	b = lenient.AppendOptionalText(b, `,"tariffId":`, v.TariffID)
+	b = appendTransactionLimit(b, `,"transactionLimit":`, v.TransactionLimit)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -10802,16 +8975,8 @@ func (v *Transaction) check(c *schema.Check) {
 		c.Word("operationMode", string(v.OperationMode), operationModeWords)
 	}
 	c.Length("tariffId", v.TariffID, 60)
-	if v.TransactionLimit != nil {
-		c.Enter("transactionLimit")
-		v.TransactionLimit.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkTransactionLimit(c, "transactionLimit", v.TransactionLimit)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // TransactionLimit is a part of TransactionEventRequest, TransactionEventResponse.
@@ -10832,27 +8997,17 @@ func (v *TransactionLimit) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Number(); ok {
-				v.MaxCost = &e
-			}
+			r.OptionalNumber(&v.MaxCost)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.MaxEnergy = &e
-			}
+			r.OptionalNumber(&v.MaxEnergy)
 		case 2:
-			if e, ok := r.Int(); ok {
-				v.MaxTime = &e
-			}
+			r.OptionalInt(&v.MaxTime)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.MaxSoC = &e
-			}
+			r.OptionalInt(&v.MaxSoC)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10862,26 +9017,11 @@ func (v *TransactionLimit) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *TransactionLimit) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.MaxCost != nil {
-		b = append(b, `,"maxCost":`...)
-		b = lenient.AppendNumber(b, *v.MaxCost)
-	}
-	if v.MaxEnergy != nil {
-		b = append(b, `,"maxEnergy":`...)
-		b = lenient.AppendNumber(b, *v.MaxEnergy)
-	}
-	if v.MaxTime != nil {
-		b = append(b, `,"maxTime":`...)
-		b = strconv.AppendInt(b, *v.MaxTime, 10)
-	}
-	if v.MaxSoC != nil {
-		b = append(b, `,"maxSoC":`...)
-		b = strconv.AppendInt(b, *v.MaxSoC, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"maxCost":`, v.MaxCost)
+	b = lenient.AppendOptionalFloat(b, `,"maxEnergy":`, v.MaxEnergy)
+	b = lenient.AppendOptionalInt(b, `,"maxTime":`, v.MaxTime)
+	b = lenient.AppendOptionalInt(b, `,"maxSoC":`, v.MaxSoC)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -10896,11 +9036,32 @@ func (v *TransactionLimit) check(c *schema.Check) {
 		c.AtLeast("maxSoC", float64(*v.MaxSoC), 0)
 		c.AtMost("maxSoC", float64(*v.MaxSoC), 100)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeTransactionLimit(r *lenient.Reader, v **TransactionLimit) {
+	if e := new(TransactionLimit); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendTransactionLimit(b []byte, name string, v *TransactionLimit) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkTransactionLimit(c *schema.Check, name string, v *TransactionLimit) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // UnitOfMeasure is a part of MeterValuesRequest, TransactionEventRequest.
@@ -10919,17 +9080,13 @@ func (v *UnitOfMeasure) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Unit = r.Text()
+			r.TextTo(&v.Unit)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.Multiplier = &e
-			}
+			r.OptionalInt(&v.Multiplier)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -10939,28 +9096,40 @@ func (v *UnitOfMeasure) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnitOfMeasure) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Unit != "" {
-		b = append(b, `,"unit":`...)
-		b = lenient.AppendString(b, v.Unit)
-	}
-	if v.Multiplier != nil {
-		b = append(b, `,"multiplier":`...)
-		b = strconv.AppendInt(b, *v.Multiplier, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"unit":`, v.Unit)
+	b = lenient.AppendOptionalInt(b, `,"multiplier":`, v.Multiplier)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UnitOfMeasure) check(c *schema.Check) {
 	c.Length("unit", v.Unit, 20)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeUnitOfMeasure(r *lenient.Reader, v **UnitOfMeasure) {
+	if e := new(UnitOfMeasure); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendUnitOfMeasure(b []byte, name string, v *UnitOfMeasure) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkUnitOfMeasure(c *schema.Check, name string, v *UnitOfMeasure) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // V2XChargingParameters is a part of NotifyEVChargingNeedsRequest.
@@ -11001,107 +9170,57 @@ func (v *V2XChargingParameters) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Number(); ok {
-				v.MinChargePower = &e
-			}
+			r.OptionalNumber(&v.MinChargePower)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.MinChargePowerL2 = &e
-			}
+			r.OptionalNumber(&v.MinChargePowerL2)
 		case 2:
-			if e, ok := r.Number(); ok {
-				v.MinChargePowerL3 = &e
-			}
+			r.OptionalNumber(&v.MinChargePowerL3)
 		case 3:
-			if e, ok := r.Number(); ok {
-				v.MaxChargePower = &e
-			}
+			r.OptionalNumber(&v.MaxChargePower)
 		case 4:
-			if e, ok := r.Number(); ok {
-				v.MaxChargePowerL2 = &e
-			}
+			r.OptionalNumber(&v.MaxChargePowerL2)
 		case 5:
-			if e, ok := r.Number(); ok {
-				v.MaxChargePowerL3 = &e
-			}
+			r.OptionalNumber(&v.MaxChargePowerL3)
 		case 6:
-			if e, ok := r.Number(); ok {
-				v.MinDischargePower = &e
-			}
+			r.OptionalNumber(&v.MinDischargePower)
 		case 7:
-			if e, ok := r.Number(); ok {
-				v.MinDischargePowerL2 = &e
-			}
+			r.OptionalNumber(&v.MinDischargePowerL2)
 		case 8:
-			if e, ok := r.Number(); ok {
-				v.MinDischargePowerL3 = &e
-			}
+			r.OptionalNumber(&v.MinDischargePowerL3)
 		case 9:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargePower = &e
-			}
+			r.OptionalNumber(&v.MaxDischargePower)
 		case 10:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargePowerL2 = &e
-			}
+			r.OptionalNumber(&v.MaxDischargePowerL2)
 		case 11:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargePowerL3 = &e
-			}
+			r.OptionalNumber(&v.MaxDischargePowerL3)
 		case 12:
-			if e, ok := r.Number(); ok {
-				v.MinChargeCurrent = &e
-			}
+			r.OptionalNumber(&v.MinChargeCurrent)
 		case 13:
-			if e, ok := r.Number(); ok {
-				v.MaxChargeCurrent = &e
-			}
+			r.OptionalNumber(&v.MaxChargeCurrent)
 		case 14:
-			if e, ok := r.Number(); ok {
-				v.MinDischargeCurrent = &e
-			}
+			r.OptionalNumber(&v.MinDischargeCurrent)
 		case 15:
-			if e, ok := r.Number(); ok {
-				v.MaxDischargeCurrent = &e
-			}
+			r.OptionalNumber(&v.MaxDischargeCurrent)
 		case 16:
-			if e, ok := r.Number(); ok {
-				v.MinVoltage = &e
-			}
+			r.OptionalNumber(&v.MinVoltage)
 		case 17:
-			if e, ok := r.Number(); ok {
-				v.MaxVoltage = &e
-			}
+			r.OptionalNumber(&v.MaxVoltage)
 		case 18:
-			if e, ok := r.Number(); ok {
-				v.EVTargetEnergyRequest = &e
-			}
+			r.OptionalNumber(&v.EVTargetEnergyRequest)
 		case 19:
-			if e, ok := r.Number(); ok {
-				v.EVMinEnergyRequest = &e
-			}
+			r.OptionalNumber(&v.EVMinEnergyRequest)
 		case 20:
-			if e, ok := r.Number(); ok {
-				v.EVMaxEnergyRequest = &e
-			}
+			r.OptionalNumber(&v.EVMaxEnergyRequest)
 		case 21:
-			if e, ok := r.Number(); ok {
-				v.EVMinV2XEnergyRequest = &e
-			}
+			r.OptionalNumber(&v.EVMinV2XEnergyRequest)
 		case 22:
-			if e, ok := r.Number(); ok {
-				v.EVMaxV2XEnergyRequest = &e
-			}
+			r.OptionalNumber(&v.EVMaxV2XEnergyRequest)
 		case 23:
-			if e, ok := r.Int(); ok {
-				v.TargetSoC = &e
-			}
+			r.OptionalInt(&v.TargetSoC)
 		case 24:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11111,106 +9230,31 @@ func (v *V2XChargingParameters) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *V2XChargingParameters) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.MinChargePower != nil {
-		b = append(b, `,"minChargePower":`...)
-		b = lenient.AppendNumber(b, *v.MinChargePower)
-	}
-	if v.MinChargePowerL2 != nil {
-		b = append(b, `,"minChargePower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MinChargePowerL2)
-	}
-	if v.MinChargePowerL3 != nil {
-		b = append(b, `,"minChargePower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MinChargePowerL3)
-	}
-	if v.MaxChargePower != nil {
-		b = append(b, `,"maxChargePower":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargePower)
-	}
-	if v.MaxChargePowerL2 != nil {
-		b = append(b, `,"maxChargePower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargePowerL2)
-	}
-	if v.MaxChargePowerL3 != nil {
-		b = append(b, `,"maxChargePower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargePowerL3)
-	}
-	if v.MinDischargePower != nil {
-		b = append(b, `,"minDischargePower":`...)
-		b = lenient.AppendNumber(b, *v.MinDischargePower)
-	}
-	if v.MinDischargePowerL2 != nil {
-		b = append(b, `,"minDischargePower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MinDischargePowerL2)
-	}
-	if v.MinDischargePowerL3 != nil {
-		b = append(b, `,"minDischargePower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MinDischargePowerL3)
-	}
-	if v.MaxDischargePower != nil {
-		b = append(b, `,"maxDischargePower":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargePower)
-	}
-	if v.MaxDischargePowerL2 != nil {
-		b = append(b, `,"maxDischargePower_L2":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargePowerL2)
-	}
-	if v.MaxDischargePowerL3 != nil {
-		b = append(b, `,"maxDischargePower_L3":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargePowerL3)
-	}
-	if v.MinChargeCurrent != nil {
-		b = append(b, `,"minChargeCurrent":`...)
-		b = lenient.AppendNumber(b, *v.MinChargeCurrent)
-	}
-	if v.MaxChargeCurrent != nil {
-		b = append(b, `,"maxChargeCurrent":`...)
-		b = lenient.AppendNumber(b, *v.MaxChargeCurrent)
-	}
-	if v.MinDischargeCurrent != nil {
-		b = append(b, `,"minDischargeCurrent":`...)
-		b = lenient.AppendNumber(b, *v.MinDischargeCurrent)
-	}
-	if v.MaxDischargeCurrent != nil {
-		b = append(b, `,"maxDischargeCurrent":`...)
-		b = lenient.AppendNumber(b, *v.MaxDischargeCurrent)
-	}
-	if v.MinVoltage != nil {
-		b = append(b, `,"minVoltage":`...)
-		b = lenient.AppendNumber(b, *v.MinVoltage)
-	}
-	if v.MaxVoltage != nil {
-		b = append(b, `,"maxVoltage":`...)
-		b = lenient.AppendNumber(b, *v.MaxVoltage)
-	}
-	if v.EVTargetEnergyRequest != nil {
-		b = append(b, `,"evTargetEnergyRequest":`...)
-		b = lenient.AppendNumber(b, *v.EVTargetEnergyRequest)
-	}
-	if v.EVMinEnergyRequest != nil {
-		b = append(b, `,"evMinEnergyRequest":`...)
-		b = lenient.AppendNumber(b, *v.EVMinEnergyRequest)
-	}
-	if v.EVMaxEnergyRequest != nil {
-		b = append(b, `,"evMaxEnergyRequest":`...)
-		b = lenient.AppendNumber(b, *v.EVMaxEnergyRequest)
-	}
-	if v.EVMinV2XEnergyRequest != nil {
-		b = append(b, `,"evMinV2XEnergyRequest":`...)
-		b = lenient.AppendNumber(b, *v.EVMinV2XEnergyRequest)
-	}
-	if v.EVMaxV2XEnergyRequest != nil {
-		b = append(b, `,"evMaxV2XEnergyRequest":`...)
-		b = lenient.AppendNumber(b, *v.EVMaxV2XEnergyRequest)
-	}
-	if v.TargetSoC != nil {
-		b = append(b, `,"targetSoC":`...)
-		b = strconv.AppendInt(b, *v.TargetSoC, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"minChargePower":`, v.MinChargePower)
+	b = lenient.AppendOptionalFloat(b, `,"minChargePower_L2":`, v.MinChargePowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"minChargePower_L3":`, v.MinChargePowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargePower":`, v.MaxChargePower)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargePower_L2":`, v.MaxChargePowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargePower_L3":`, v.MaxChargePowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"minDischargePower":`, v.MinDischargePower)
+	b = lenient.AppendOptionalFloat(b, `,"minDischargePower_L2":`, v.MinDischargePowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"minDischargePower_L3":`, v.MinDischargePowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargePower":`, v.MaxDischargePower)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargePower_L2":`, v.MaxDischargePowerL2)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargePower_L3":`, v.MaxDischargePowerL3)
+	b = lenient.AppendOptionalFloat(b, `,"minChargeCurrent":`, v.MinChargeCurrent)
+	b = lenient.AppendOptionalFloat(b, `,"maxChargeCurrent":`, v.MaxChargeCurrent)
+	b = lenient.AppendOptionalFloat(b, `,"minDischargeCurrent":`, v.MinDischargeCurrent)
+	b = lenient.AppendOptionalFloat(b, `,"maxDischargeCurrent":`, v.MaxDischargeCurrent)
+	b = lenient.AppendOptionalFloat(b, `,"minVoltage":`, v.MinVoltage)
+	b = lenient.AppendOptionalFloat(b, `,"maxVoltage":`, v.MaxVoltage)
+	b = lenient.AppendOptionalFloat(b, `,"evTargetEnergyRequest":`, v.EVTargetEnergyRequest)
+	b = lenient.AppendOptionalFloat(b, `,"evMinEnergyRequest":`, v.EVMinEnergyRequest)
+	b = lenient.AppendOptionalFloat(b, `,"evMaxEnergyRequest":`, v.EVMaxEnergyRequest)
+	b = lenient.AppendOptionalFloat(b, `,"evMinV2XEnergyRequest":`, v.EVMinV2XEnergyRequest)
+	b = lenient.AppendOptionalFloat(b, `,"evMaxV2XEnergyRequest":`, v.EVMaxV2XEnergyRequest)
+	b = lenient.AppendOptionalInt(b, `,"targetSoC":`, v.TargetSoC)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -11288,11 +9332,32 @@ func (v *V2XChargingParameters) check(c *schema.Check) {
 		c.AtLeast("targetSoC", float64(*v.TargetSoC), 0)
 		c.AtMost("targetSoC", float64(*v.TargetSoC), 100)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeV2XChargingParameters(r *lenient.Reader, v **V2XChargingParameters) {
+	if e := new(V2XChargingParameters); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendV2XChargingParameters(b []byte, name string, v *V2XChargingParameters) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkV2XChargingParameters(c *schema.Check, name string, v *V2XChargingParameters) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // V2XFreqWattPoint is a part of GetCompositeScheduleResponse and 5 other messages.
@@ -11311,15 +9376,13 @@ func (v *V2XFreqWattPoint) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Frequency, _ = r.Number()
+			r.NumberTo(&v.Frequency)
 		case 1:
-			v.Power, _ = r.Number()
+			r.NumberTo(&v.Power)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11329,25 +9392,16 @@ func (v *V2XFreqWattPoint) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *V2XFreqWattPoint) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"frequency":`...)
-	b = lenient.AppendNumber(b, v.Frequency)
-	b = append(b, `,"power":`...)
-	b = lenient.AppendNumber(b, v.Power)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendFloat(b, `,"frequency":`, v.Frequency)
+	b = lenient.AppendFloat(b, `,"power":`, v.Power)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *V2XFreqWattPoint) check(c *schema.Check) {
 	c.Finite("frequency", v.Frequency)
 	c.Finite("power", v.Power)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // V2XSignalWattPoint is a part of GetCompositeScheduleResponse and 5 other messages.
@@ -11366,15 +9420,13 @@ func (v *V2XSignalWattPoint) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Signal, _ = r.Int()
+			r.IntTo(&v.Signal)
 		case 1:
-			v.Power, _ = r.Number()
+			r.NumberTo(&v.Power)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11384,24 +9436,15 @@ func (v *V2XSignalWattPoint) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *V2XSignalWattPoint) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"signal":`...)
-	b = strconv.AppendInt(b, v.Signal, 10)
-	b = append(b, `,"power":`...)
-	b = lenient.AppendNumber(b, v.Power)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"signal":`, v.Signal)
+	b = lenient.AppendFloat(b, `,"power":`, v.Power)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *V2XSignalWattPoint) check(c *schema.Check) {
 	c.Finite("power", v.Power)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // VPN is a part of SetNetworkProfileRequest.
@@ -11424,23 +9467,21 @@ func (v *VPN) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Server = r.Text()
+			r.TextTo(&v.Server)
 		case 1:
-			v.User = r.Text()
+			r.TextTo(&v.User)
 		case 2:
-			v.Group = r.Text()
+			r.TextTo(&v.Group)
 		case 3:
-			v.Password = r.Text()
+			r.TextTo(&v.Password)
 		case 4:
-			v.Key = r.Text()
+			r.TextTo(&v.Key)
 		case 5:
-			v.Type = VPNType(r.Word(vpnTypeWords))
+			r.WordTo((*string)(&v.Type), vpnTypeWords)
 		case 6:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11450,24 +9491,13 @@ func (v *VPN) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VPN) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"server":`...)
-	b = lenient.AppendString(b, v.Server)
-	b = append(b, `,"user":`...)
-	b = lenient.AppendString(b, v.User)
-	if v.Group != "" {
-		b = append(b, `,"group":`...)
-		b = lenient.AppendString(b, v.Group)
-	}
-	b = append(b, `,"password":`...)
-	b = lenient.AppendString(b, v.Password)
-	b = append(b, `,"key":`...)
-	b = lenient.AppendString(b, v.Key)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"server":`, v.Server)
+	b = lenient.AppendText(b, `,"user":`, v.User)
+	b = lenient.AppendOptionalText(b, `,"group":`, v.Group)
+	b = lenient.AppendText(b, `,"password":`, v.Password)
+	b = lenient.AppendText(b, `,"key":`, v.Key)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -11478,11 +9508,32 @@ func (v *VPN) check(c *schema.Check) {
 	c.Length("password", v.Password, 64)
 	c.Length("key", v.Key, 255)
 	c.Word("type", string(v.Type), vpnTypeWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeVPN(r *lenient.Reader, v **VPN) {
+	if e := new(VPN); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendVPN(b []byte, name string, v *VPN) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkVPN(c *schema.Check, name string, v *VPN) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // Variable is a part of GetMonitoringReportRequest and 10 other messages.
@@ -11501,15 +9552,13 @@ func (v *Variable) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Name = r.Text()
+			r.TextTo(&v.Name)
 		case 1:
-			v.Instance = r.Text()
+			r.TextTo(&v.Instance)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11519,27 +9568,41 @@ func (v *Variable) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *Variable) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"name":`...)
-	b = lenient.AppendString(b, v.Name)
-	if v.Instance != "" {
-		b = append(b, `,"instance":`...)
-		b = lenient.AppendString(b, v.Instance)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"name":`, v.Name)
+	b = lenient.AppendOptionalText(b, `,"instance":`, v.Instance)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *Variable) check(c *schema.Check) {
 	c.Length("name", v.Name, 50)
 	c.Length("instance", v.Instance, 50)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeVariable(r *lenient.Reader, v **Variable) {
+	if e := new(Variable); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendVariable(b []byte, name string, v *Variable) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkVariable(c *schema.Check, name string, v *Variable) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // VariableAttribute is a part of NotifyReportRequest.
@@ -11561,25 +9624,19 @@ func (v *VariableAttribute) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Type = Attribute(r.Word(attributeWords))
+			r.WordTo((*string)(&v.Type), attributeWords)
 		case 1:
-			v.Value = r.Text()
+			r.TextTo(&v.Value)
 		case 2:
-			v.Mutability = Mutability(r.Word(mutabilityWords))
+			r.WordTo((*string)(&v.Mutability), mutabilityWords)
 		case 3:
-			if e, ok := r.Bool(); ok {
-				v.Persistent = &e
-			}
+			r.OptionalBool(&v.Persistent)
 		case 4:
-			if e, ok := r.Bool(); ok {
-				v.Constant = &e
-			}
+			r.OptionalBool(&v.Constant)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11589,30 +9646,12 @@ func (v *VariableAttribute) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VariableAttribute) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Type != "" {
-		b = append(b, `,"type":`...)
-		b = lenient.AppendString(b, string(v.Type))
-	}
-	if v.Value != "" {
-		b = append(b, `,"value":`...)
-		b = lenient.AppendString(b, v.Value)
-	}
-	if v.Mutability != "" {
-		b = append(b, `,"mutability":`...)
-		b = lenient.AppendString(b, string(v.Mutability))
-	}
-	if v.Persistent != nil {
-		b = append(b, `,"persistent":`...)
-		b = strconv.AppendBool(b, *v.Persistent)
-	}
-	if v.Constant != nil {
-		b = append(b, `,"constant":`...)
-		b = strconv.AppendBool(b, *v.Constant)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendOptionalText(b, `,"value":`, v.Value)
+	b = lenient.AppendOptionalText(b, `,"mutability":`, string(v.Mutability))
+	b = lenient.AppendOptionalBool(b, `,"persistent":`, v.Persistent)
+	b = lenient.AppendOptionalBool(b, `,"constant":`, v.Constant)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -11624,11 +9663,7 @@ func (v *VariableAttribute) check(c *schema.Check) {
 	if v.Mutability != "" {
 		c.Word("mutability", string(v.Mutability), mutabilityWords)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // VariableCharacteristics is a part of NotifyReportRequest.
@@ -11652,31 +9687,23 @@ func (v *VariableCharacteristics) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Unit = r.Text()
+			r.TextTo(&v.Unit)
 		case 1:
-			v.DataType = Data(r.Word(dataWords))
+			r.WordTo((*string)(&v.DataType), dataWords)
 		case 2:
-			if e, ok := r.Number(); ok {
-				v.MinLimit = &e
-			}
+			r.OptionalNumber(&v.MinLimit)
 		case 3:
-			if e, ok := r.Number(); ok {
-				v.MaxLimit = &e
-			}
+			r.OptionalNumber(&v.MaxLimit)
 		case 4:
-			if e, ok := r.Int(); ok {
-				v.MaxElements = &e
-			}
+			r.OptionalInt(&v.MaxElements)
 		case 5:
-			v.ValuesList = r.Text()
+			r.TextTo(&v.ValuesList)
 		case 6:
-			v.SupportsMonitoring, _ = r.Bool()
+			r.BoolTo(&v.SupportsMonitoring)
 		case 7:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11686,34 +9713,14 @@ func (v *VariableCharacteristics) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VariableCharacteristics) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Unit != "" {
-		b = append(b, `,"unit":`...)
-		b = lenient.AppendString(b, v.Unit)
-	}
-	b = append(b, `,"dataType":`...)
-	b = lenient.AppendString(b, string(v.DataType))
-	if v.MinLimit != nil {
-		b = append(b, `,"minLimit":`...)
-		b = lenient.AppendNumber(b, *v.MinLimit)
-	}
-	if v.MaxLimit != nil {
-		b = append(b, `,"maxLimit":`...)
-		b = lenient.AppendNumber(b, *v.MaxLimit)
-	}
-	if v.MaxElements != nil {
-		b = append(b, `,"maxElements":`...)
-		b = strconv.AppendInt(b, *v.MaxElements, 10)
-	}
-	if v.ValuesList != "" {
-		b = append(b, `,"valuesList":`...)
-		b = lenient.AppendString(b, v.ValuesList)
-	}
-	b = append(b, `,"supportsMonitoring":`...)
-	b = strconv.AppendBool(b, v.SupportsMonitoring)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalText(b, `,"unit":`, v.Unit)
+	b = lenient.AppendText(b, `,"dataType":`, string(v.DataType))
+	b = lenient.AppendOptionalFloat(b, `,"minLimit":`, v.MinLimit)
+	b = lenient.AppendOptionalFloat(b, `,"maxLimit":`, v.MaxLimit)
+	b = lenient.AppendOptionalInt(b, `,"maxElements":`, v.MaxElements)
+	b = lenient.AppendOptionalText(b, `,"valuesList":`, v.ValuesList)
+	b = lenient.AppendBool(b, `,"supportsMonitoring":`, v.SupportsMonitoring)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -11730,11 +9737,32 @@ func (v *VariableCharacteristics) check(c *schema.Check) {
 		c.AtLeast("maxElements", float64(*v.MaxElements), 1)
 	}
 	c.Length("valuesList", v.ValuesList, 1000)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeVariableCharacteristics(r *lenient.Reader, v **VariableCharacteristics) {
+	if e := new(VariableCharacteristics); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendVariableCharacteristics(b []byte, name string, v *VariableCharacteristics) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkVariableCharacteristics(c *schema.Check, name string, v *VariableCharacteristics) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }
 
 // VariableMonitoring is a part of NotifyMonitoringReportRequest.
@@ -11757,23 +9785,21 @@ func (v *VariableMonitoring) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ID, _ = r.Int()
+			r.IntTo(&v.ID)
 		case 1:
-			v.Transaction, _ = r.Bool()
+			r.BoolTo(&v.Transaction)
 		case 2:
-			v.Value, _ = r.Number()
+			r.NumberTo(&v.Value)
 		case 3:
-			v.Type = Monitor(r.Word(monitorWords))
+			r.WordTo((*string)(&v.Type), monitorWords)
 		case 4:
-			v.Severity, _ = r.Int()
+			r.IntTo(&v.Severity)
 		case 5:
-			v.EventNotificationType = EventNotification(r.Word(eventNotificationWords))
+			r.WordTo((*string)(&v.EventNotificationType), eventNotificationWords)
 		case 6:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11783,22 +9809,13 @@ func (v *VariableMonitoring) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VariableMonitoring) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"id":`...)
-	b = strconv.AppendInt(b, v.ID, 10)
-	b = append(b, `,"transaction":`...)
-	b = strconv.AppendBool(b, v.Transaction)
-	b = append(b, `,"value":`...)
-	b = lenient.AppendNumber(b, v.Value)
-	b = append(b, `,"type":`...)
-	b = lenient.AppendString(b, string(v.Type))
-	b = append(b, `,"severity":`...)
-	b = strconv.AppendInt(b, v.Severity, 10)
-	b = append(b, `,"eventNotificationType":`...)
-	b = lenient.AppendString(b, string(v.EventNotificationType))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"id":`, v.ID)
+	b = lenient.AppendBool(b, `,"transaction":`, v.Transaction)
+	b = lenient.AppendFloat(b, `,"value":`, v.Value)
+	b = lenient.AppendText(b, `,"type":`, string(v.Type))
+	b = lenient.AppendInt(b, `,"severity":`, v.Severity)
+	b = lenient.AppendText(b, `,"eventNotificationType":`, string(v.EventNotificationType))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -11808,11 +9825,7 @@ func (v *VariableMonitoring) check(c *schema.Check) {
 	c.Word("type", string(v.Type), monitorWords)
 	c.AtLeast("severity", float64(v.Severity), 0)
 	c.Word("eventNotificationType", string(v.EventNotificationType), eventNotificationWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // VoltageParams is a part of ReportDERControlRequest, SetDERControlRequest.
@@ -11832,21 +9845,15 @@ func (v *VoltageParams) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Number(); ok {
-				v.Hv10MinMeanValue = &e
-			}
+			r.OptionalNumber(&v.Hv10MinMeanValue)
 		case 1:
-			if e, ok := r.Number(); ok {
-				v.Hv10MinMeanTripDelay = &e
-			}
+			r.OptionalNumber(&v.Hv10MinMeanTripDelay)
 		case 2:
-			v.PowerDuringCessation = PowerDuringCessation(r.Word(powerDuringCessationWords))
+			r.WordTo((*string)(&v.PowerDuringCessation), powerDuringCessationWords)
 		case 3:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -11856,22 +9863,10 @@ func (v *VoltageParams) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VoltageParams) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Hv10MinMeanValue != nil {
-		b = append(b, `,"hv10MinMeanValue":`...)
-		b = lenient.AppendNumber(b, *v.Hv10MinMeanValue)
-	}
-	if v.Hv10MinMeanTripDelay != nil {
-		b = append(b, `,"hv10MinMeanTripDelay":`...)
-		b = lenient.AppendNumber(b, *v.Hv10MinMeanTripDelay)
-	}
-	if v.PowerDuringCessation != "" {
-		b = append(b, `,"powerDuringCessation":`...)
-		b = lenient.AppendString(b, string(v.PowerDuringCessation))
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalFloat(b, `,"hv10MinMeanValue":`, v.Hv10MinMeanValue)
+	b = lenient.AppendOptionalFloat(b, `,"hv10MinMeanTripDelay":`, v.Hv10MinMeanTripDelay)
+	b = lenient.AppendOptionalText(b, `,"powerDuringCessation":`, string(v.PowerDuringCessation))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -11885,9 +9880,30 @@ func (v *VoltageParams) check(c *schema.Check) {
 	if v.PowerDuringCessation != "" {
 		c.Word("powerDuringCessation", string(v.PowerDuringCessation), powerDuringCessationWords)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
+	checkCustomData(c, "customData", v.CustomData)
+}
+
+//go:noinline
+func decodeVoltageParams(r *lenient.Reader, v **VoltageParams) {
+	if e := new(VoltageParams); e.decode(r) {
+		*v = e
 	}
+}
+
+//go:noinline
+func appendVoltageParams(b []byte, name string, v *VoltageParams) []byte {
+	if v == nil {
+		return b
+	}
+	return v.AppendJSON(lenient.AppendName(b, name))
+}
+
+//go:noinline
+func checkVoltageParams(c *schema.Check, name string, v *VoltageParams) {
+	if v == nil {
+		return
+	}
+	c.Enter(name)
+	v.check(c)
+	c.Leave()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,15 +25,13 @@ func (v *UnlockConnectorRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.EVSEID, _ = r.Int()
+			r.IntTo(&v.EVSEID)
 		case 1:
-			v.ConnectorID, _ = r.Int()
+			r.IntTo(&v.ConnectorID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -44,25 +41,16 @@ func (v *UnlockConnectorRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnlockConnectorRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"evseId":`...)
-	b = strconv.AppendInt(b, v.EVSEID, 10)
-	b = append(b, `,"connectorId":`...)
-	b = strconv.AppendInt(b, v.ConnectorID, 10)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendInt(b, `,"connectorId":`, v.ConnectorID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UnlockConnectorRequest) check(c *schema.Check) {
 	c.AtLeast("evseId", float64(v.EVSEID), 0)
 	c.AtLeast("connectorId", float64(v.ConnectorID), 0)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UnlockConnector".
@@ -74,7 +62,8 @@ func (*UnlockConnectorRequest) NewResponse() Response { return new(UnlockConnect
 // Decode reads a payload, see the package comment.
 func (v *UnlockConnectorRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UnlockConnectorRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -102,17 +91,13 @@ func (v *UnlockConnectorResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = UnlockStatus(r.Word(unlockStatusWords))
+			r.WordTo((*string)(&v.Status), unlockStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -122,31 +107,16 @@ func (v *UnlockConnectorResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnlockConnectorResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UnlockConnectorResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), unlockStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UnlockConnector".
@@ -157,7 +127,8 @@ func (*UnlockConnectorResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *UnlockConnectorResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UnlockConnectorResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -24,13 +24,11 @@ func (v *UnpublishFirmwareRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Checksum = r.Text()
+			r.TextTo(&v.Checksum)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -40,22 +38,14 @@ func (v *UnpublishFirmwareRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnpublishFirmwareRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"checksum":`...)
-	b = lenient.AppendString(b, v.Checksum)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"checksum":`, v.Checksum)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UnpublishFirmwareRequest) check(c *schema.Check) {
 	c.Length("checksum", v.Checksum, 32)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UnpublishFirmware".
@@ -67,7 +57,8 @@ func (*UnpublishFirmwareRequest) NewResponse() Response { return new(UnpublishFi
 // Decode reads a payload, see the package comment.
 func (v *UnpublishFirmwareRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UnpublishFirmwareRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -94,13 +85,11 @@ func (v *UnpublishFirmwareResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = UnpublishFirmwareStatus(r.Word(unpublishFirmwareStatusWords))
+			r.WordTo((*string)(&v.Status), unpublishFirmwareStatusWords)
 		case 1:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -110,22 +99,14 @@ func (v *UnpublishFirmwareResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UnpublishFirmwareResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UnpublishFirmwareResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), unpublishFirmwareStatusWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UnpublishFirmware".
@@ -136,7 +117,8 @@ func (*UnpublishFirmwareResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *UnpublishFirmwareResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UnpublishFirmwareResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,16 +25,14 @@ func (v *UpdateDynamicScheduleRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.ChargingProfileID, _ = r.Int()
+			r.IntTo(&v.ChargingProfileID)
 		case 1:
 			v.ScheduleUpdate = ChargingScheduleUpdate{}
 			v.ScheduleUpdate.decode(r)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -45,14 +42,9 @@ func (v *UpdateDynamicScheduleRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UpdateDynamicScheduleRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"chargingProfileId":`...)
-	b = strconv.AppendInt(b, v.ChargingProfileID, 10)
-	b = append(b, `,"scheduleUpdate":`...)
-	b = v.ScheduleUpdate.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendInt(b, `,"chargingProfileId":`, v.ChargingProfileID)
+	b = v.ScheduleUpdate.AppendJSON(lenient.AppendName(b, `,"scheduleUpdate":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -60,11 +52,7 @@ func (v *UpdateDynamicScheduleRequest) check(c *schema.Check) {
 	c.Enter("scheduleUpdate")
 	v.ScheduleUpdate.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UpdateDynamicSchedule".
@@ -78,7 +66,8 @@ func (*UpdateDynamicScheduleRequest) NewResponse() Response {
 // Decode reads a payload, see the package comment.
 func (v *UpdateDynamicScheduleRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UpdateDynamicScheduleRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -106,17 +95,13 @@ func (v *UpdateDynamicScheduleResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = ChargingProfileStatus(r.Word(chargingProfileStatusWords))
+			r.WordTo((*string)(&v.Status), chargingProfileStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -126,31 +111,16 @@ func (v *UpdateDynamicScheduleResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UpdateDynamicScheduleResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UpdateDynamicScheduleResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), chargingProfileStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UpdateDynamicSchedule".
@@ -161,7 +131,8 @@ func (*UpdateDynamicScheduleResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *UpdateDynamicScheduleResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UpdateDynamicScheduleResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -28,24 +27,18 @@ func (v *UpdateFirmwareRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e, ok := r.Int(); ok {
-				v.Retries = &e
-			}
+			r.OptionalInt(&v.Retries)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.RetryInterval = &e
-			}
+			r.OptionalInt(&v.RetryInterval)
 		case 2:
-			v.RequestID, _ = r.Int()
+			r.IntTo(&v.RequestID)
 		case 3:
 			v.Firmware = Firmware{}
 			v.Firmware.decode(r)
 		case 4:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -55,22 +48,11 @@ func (v *UpdateFirmwareRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UpdateFirmwareRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Retries != nil {
-		b = append(b, `,"retries":`...)
-		b = strconv.AppendInt(b, *v.Retries, 10)
-	}
-	if v.RetryInterval != nil {
-		b = append(b, `,"retryInterval":`...)
-		b = strconv.AppendInt(b, *v.RetryInterval, 10)
-	}
-	b = append(b, `,"requestId":`...)
-	b = strconv.AppendInt(b, v.RequestID, 10)
-	b = append(b, `,"firmware":`...)
-	b = v.Firmware.AppendJSON(b)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendOptionalInt(b, `,"retries":`, v.Retries)
+	b = lenient.AppendOptionalInt(b, `,"retryInterval":`, v.RetryInterval)
+	b = lenient.AppendInt(b, `,"requestId":`, v.RequestID)
+	b = v.Firmware.AppendJSON(lenient.AppendName(b, `,"firmware":`))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -81,11 +63,7 @@ func (v *UpdateFirmwareRequest) check(c *schema.Check) {
 	c.Enter("firmware")
 	v.Firmware.check(c)
 	c.Leave()
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UpdateFirmware".
@@ -97,7 +75,8 @@ func (*UpdateFirmwareRequest) NewResponse() Response { return new(UpdateFirmware
 // Decode reads a payload, see the package comment.
 func (v *UpdateFirmwareRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UpdateFirmwareRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -125,17 +104,13 @@ func (v *UpdateFirmwareResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = UpdateFirmwareStatus(r.Word(updateFirmwareStatusWords))
+			r.WordTo((*string)(&v.Status), updateFirmwareStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -145,31 +120,16 @@ func (v *UpdateFirmwareResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UpdateFirmwareResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UpdateFirmwareResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), updateFirmwareStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UpdateFirmware".
@@ -180,7 +140,8 @@ func (*UpdateFirmwareResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *UpdateFirmwareResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UpdateFirmwareResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,15 +25,13 @@ func (v *UsePriorityChargingRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.TransactionID = r.Text()
+			r.TextTo(&v.TransactionID)
 		case 1:
-			v.Activate, _ = r.Bool()
+			r.BoolTo(&v.Activate)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -44,24 +41,15 @@ func (v *UsePriorityChargingRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UsePriorityChargingRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"transactionId":`...)
-	b = lenient.AppendString(b, v.TransactionID)
-	b = append(b, `,"activate":`...)
-	b = strconv.AppendBool(b, v.Activate)
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"transactionId":`, v.TransactionID)
+	b = lenient.AppendBool(b, `,"activate":`, v.Activate)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UsePriorityChargingRequest) check(c *schema.Check) {
 	c.Length("transactionId", v.TransactionID, 36)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UsePriorityCharging".
@@ -73,7 +61,8 @@ func (*UsePriorityChargingRequest) NewResponse() Response { return new(UsePriori
 // Decode reads a payload, see the package comment.
 func (v *UsePriorityChargingRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UsePriorityChargingRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -101,17 +90,13 @@ func (v *UsePriorityChargingResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.Status = PriorityChargingStatus(r.Word(priorityChargingStatusWords))
+			r.WordTo((*string)(&v.Status), priorityChargingStatusWords)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -121,31 +106,16 @@ func (v *UsePriorityChargingResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *UsePriorityChargingResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *UsePriorityChargingResponse) check(c *schema.Check) {
 	c.Word("status", string(v.Status), priorityChargingStatusWords)
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "UsePriorityCharging".
@@ -156,7 +126,8 @@ func (*UsePriorityChargingResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *UsePriorityChargingResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = UsePriorityChargingResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

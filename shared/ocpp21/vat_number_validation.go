@@ -4,7 +4,6 @@ package ocpp21
 
 import (
 	"encoding/json"
-	"strconv"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/schema"
@@ -26,17 +25,13 @@ func (v *VatNumberValidationRequest) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			v.VatNumber = r.Text()
+			r.TextTo(&v.VatNumber)
 		case 1:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 2:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -46,16 +41,9 @@ func (v *VatNumberValidationRequest) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VatNumberValidationRequest) AppendJSON(b []byte) []byte {
 	start := len(b)
-	b = append(b, `,"vatNumber":`...)
-	b = lenient.AppendString(b, v.VatNumber)
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = lenient.AppendText(b, `,"vatNumber":`, v.VatNumber)
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
@@ -64,11 +52,7 @@ func (v *VatNumberValidationRequest) check(c *schema.Check) {
 	if v.EVSEID != nil {
 		c.AtLeast("evseId", float64(*v.EVSEID), 0)
 	}
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "VatNumberValidation".
@@ -80,7 +64,8 @@ func (*VatNumberValidationRequest) NewResponse() Response { return new(VatNumber
 // Decode reads a payload, see the package comment.
 func (v *VatNumberValidationRequest) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = VatNumberValidationRequest{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }
@@ -111,27 +96,19 @@ func (v *VatNumberValidationResponse) decode(r *lenient.Reader) bool {
 	for o.Next() {
 		switch o.Field {
 		case 0:
-			if e := new(Address); e.decode(r) {
-				v.Company = e
-			}
+			decodeAddress(r, &v.Company)
 		case 1:
-			if e := new(StatusInfo); e.decode(r) {
-				v.StatusInfo = e
-			}
+			decodeStatusInfo(r, &v.StatusInfo)
 		case 2:
-			v.VatNumber = r.Text()
+			r.TextTo(&v.VatNumber)
 		case 3:
-			if e, ok := r.Int(); ok {
-				v.EVSEID = &e
-			}
+			r.OptionalInt(&v.EVSEID)
 		case 4:
-			v.Status = GenericStatus(r.Word(genericStatusWords))
+			r.WordTo((*string)(&v.Status), genericStatusWords)
 		case 5:
-			if e := new(CustomData); e.decode(r) {
-				v.CustomData = e
-			}
+			decodeCustomData(r, &v.CustomData)
 		default:
-			o.Extra(&v.Extra)
+			o.ExtraTo(&v.Extra, false)
 		}
 	}
 	return o.Found()
@@ -141,50 +118,24 @@ func (v *VatNumberValidationResponse) decode(r *lenient.Reader) bool {
 // without optional fields that are empty.
 func (v *VatNumberValidationResponse) AppendJSON(b []byte) []byte {
 	start := len(b)
-	if v.Company != nil {
-		b = append(b, `,"company":`...)
-		b = v.Company.AppendJSON(b)
-	}
-	if v.StatusInfo != nil {
-		b = append(b, `,"statusInfo":`...)
-		b = v.StatusInfo.AppendJSON(b)
-	}
-	b = append(b, `,"vatNumber":`...)
-	b = lenient.AppendString(b, v.VatNumber)
-	if v.EVSEID != nil {
-		b = append(b, `,"evseId":`...)
-		b = strconv.AppendInt(b, *v.EVSEID, 10)
-	}
-	b = append(b, `,"status":`...)
-	b = lenient.AppendString(b, string(v.Status))
-	if v.CustomData != nil {
-		b = append(b, `,"customData":`...)
-		b = v.CustomData.AppendJSON(b)
-	}
+	b = appendAddress(b, `,"company":`, v.Company)
+	b = appendStatusInfo(b, `,"statusInfo":`, v.StatusInfo)
+	b = lenient.AppendText(b, `,"vatNumber":`, v.VatNumber)
+	b = lenient.AppendOptionalInt(b, `,"evseId":`, v.EVSEID)
+	b = lenient.AppendText(b, `,"status":`, string(v.Status))
+	b = appendCustomData(b, `,"customData":`, v.CustomData)
 	return lenient.CloseObject(b, start)
 }
 
 func (v *VatNumberValidationResponse) check(c *schema.Check) {
-	if v.Company != nil {
-		c.Enter("company")
-		v.Company.check(c)
-		c.Leave()
-	}
-	if v.StatusInfo != nil {
-		c.Enter("statusInfo")
-		v.StatusInfo.check(c)
-		c.Leave()
-	}
+	checkAddress(c, "company", v.Company)
+	checkStatusInfo(c, "statusInfo", v.StatusInfo)
 	c.Length("vatNumber", v.VatNumber, 20)
 	if v.EVSEID != nil {
 		c.AtLeast("evseId", float64(*v.EVSEID), 0)
 	}
 	c.Word("status", string(v.Status), genericStatusWords)
-	if v.CustomData != nil {
-		c.Enter("customData")
-		v.CustomData.check(c)
-		c.Leave()
-	}
+	checkCustomData(c, "customData", v.CustomData)
 }
 
 // Action returns "VatNumberValidation".
@@ -195,7 +146,8 @@ func (*VatNumberValidationResponse) answers() {}
 // Decode reads a payload, see the package comment.
 func (v *VatNumberValidationResponse) Decode(payload []byte) ([]lenient.Deviation, error) {
 	*v = VatNumberValidationResponse{}
-	r := lenient.NewReader(payload)
+	var r lenient.Reader
+	r.Begin(payload)
 	v.decode(&r)
 	return r.Finish()
 }

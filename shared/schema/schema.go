@@ -58,7 +58,8 @@ func (e *ValidationError) Error() string {
 }
 
 // Check collects the violations of one message. The zero Check is ready; one
-// that finds nothing allocates nothing.
+// that finds nothing allocates nothing. Its methods are called some thousand
+// times from generated code and so kept from being copied there.
 type Check struct {
 	path       []step
 	violations []Violation
@@ -78,22 +79,30 @@ func (c *Check) Err() error {
 }
 
 // Enter goes down into the field name; Leave comes back.
+//
+//go:noinline
 func (c *Check) Enter(name string) {
 	c.path = append(c.path, step{name: name, index: -1})
 }
 
 // EnterItem goes down into element i of the field name; Leave comes back.
+//
+//go:noinline
 func (c *Check) EnterItem(name string, i int) {
 	c.path = append(c.path, step{name: name, index: i})
 }
 
 // Leave goes back up. An element that is no object is checked between EnterItem
 // and Leave under the empty name.
+//
+//go:noinline
 func (c *Check) Leave() {
 	c.path = c.path[:len(c.path)-1]
 }
 
 // Length checks that text has at most limit characters.
+//
+//go:noinline
 func (c *Check) Length(name, text string, limit int) {
 	if len(text) > limit && utf8.RuneCountInString(text) > limit {
 		c.add(name, MaxLength, strconv.Itoa(limit), strconv.Itoa(utf8.RuneCountInString(text))+" characters")
@@ -101,6 +110,8 @@ func (c *Check) Length(name, text string, limit int) {
 }
 
 // Word checks that text is one of words.
+//
+//go:noinline
 func (c *Check) Word(name, text string, words []string) {
 	if !slices.Contains(words, text) {
 		c.add(name, Enum, "one of "+strings.Join(words, ", "), strconv.Quote(text))
@@ -109,6 +120,8 @@ func (c *Check) Word(name, text string, words []string) {
 
 // Items checks that a list of n elements has at least least and at most most;
 // a bound of -1 is none.
+//
+//go:noinline
 func (c *Check) Items(name string, n, least, most int) {
 	if least >= 0 && n < least {
 		c.add(name, MinItems, strconv.Itoa(least), strconv.Itoa(n)+" items")
@@ -119,6 +132,8 @@ func (c *Check) Items(name string, n, least, most int) {
 }
 
 // AtLeast checks that v is not below limit.
+//
+//go:noinline
 func (c *Check) AtLeast(name string, v, limit float64) {
 	if v < limit {
 		c.add(name, Minimum, number(limit), number(v))
@@ -126,6 +141,8 @@ func (c *Check) AtLeast(name string, v, limit float64) {
 }
 
 // AtMost checks that v is not above limit.
+//
+//go:noinline
 func (c *Check) AtMost(name string, v, limit float64) {
 	if v > limit {
 		c.add(name, Maximum, number(limit), number(v))
@@ -141,6 +158,8 @@ func (c *Check) Decimals(name string, v float64, places int) {
 }
 
 // Finite checks that v can be written as a JSON number.
+//
+//go:noinline
 func (c *Check) Finite(name string, v float64) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		c.add(name, Format, "a finite number", number(v))
@@ -148,6 +167,8 @@ func (c *Check) Finite(name string, v float64) {
 }
 
 // Time checks that t is a time.
+//
+//go:noinline
 func (c *Check) Time(name string, t lenient.Time) {
 	switch {
 	case t.IsZero():
