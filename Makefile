@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILT   := $(shell git log -1 --format=%cI 2>/dev/null)
 OCPPGO  := firmware-sim/internal/e2e/ocppgo
+OCPPRPC := firmware-sim/internal/e2e/ocpprpc
 E2E     := ./firmware-sim/internal/e2e/...
 
 # What ships: no cgo, no paths of this machine, no symbols. One set of flags
@@ -112,6 +113,11 @@ ref: ## the third-party peers, in bin/ref/
 	@mkdir -p bin/ref
 	go -C $(OCPPGO) build -buildvcs=false -trimpath -o $(CURDIR)/bin/ref/ ./...
 
+# What npm installed is named by a file that it writes last.
+$(OCPPRPC)/node_modules/.package-lock.json: $(OCPPRPC)/package-lock.json
+	npm ci --prefix $(OCPPRPC) --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 .PHONY: format
 format: ## every Go file is as gofmt writes it
 	@bad=$$(git ls-files -co --exclude-standard -- '*.go' | xargs -r gofmt -l); \
@@ -133,7 +139,7 @@ unit: tools ## unit tests with the race detector
 	@go -C $(OCPPGO) test -race ./...
 
 .PHONY: e2e
-e2e: tools race host ref ## the end-to-end tests: start the binaries and watch them from outside
+e2e: tools race host ref $(OCPPRPC)/node_modules/.package-lock.json ## the end-to-end tests: start the binaries and watch them from outside
 	@scripts/shipped.sh
 	@CHARGEYARD_E2E=1 GOFLAGS='$(TEST_FLAGS)' bin/tools/gotestsum --format testname -- -count=1 -timeout 15m -run '^TestUnsyncedWrites$$' ./edge/internal/outbox
 	@CHARGEYARD_E2E=1 GOFLAGS='$(TEST_FLAGS)' bin/tools/gotestsum --format testname -- -count=1 -timeout 40m $(E2E)

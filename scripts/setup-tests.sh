@@ -6,14 +6,15 @@ set -euo pipefail
 
 # What each is for: gcc for the race detector, mosquitto as the external
 # broker, strace to record writes, chromium to look at pages, python for the
-# example of a backend in another language.
-programs=(gcc mosquitto strace chromium python3)
+# example of a backend in another language, node and npm for a charging station
+# in another language.
+programs=(gcc mosquitto strace chromium python3 node npm)
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 missing=()
 for program in "${programs[@]}"; do
-	command -v "$program" >/dev/null || missing+=("$program")
+	command -v "$program" >/dev/null || missing+=("${program/#node/nodejs}")
 done
 # gcc without the C library's headers cannot build the race detector's glue.
 if command -v gcc >/dev/null && ! echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1; then
