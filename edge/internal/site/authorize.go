@@ -29,6 +29,7 @@ const (
 	byPolicy      = "offline_policy"
 	byReservation = "reservation"
 	byCommand     = "command"
+	byStation     = "station"
 )
 
 // refusedFor is the longest that a refusal is remembered: whoever was refused
@@ -201,6 +202,11 @@ func (d *decision) event(t event.Token, context string) *event.TokenAuthorized {
 	}
 }
 
+// authorization is d as it stands in the events of a session.
+func (d *decision) authorization() *event.Authorization {
+	return &event.Authorization{Decision: d.Decision, By: d.by, Reason: d.reason}
+}
+
 // records are what has to survive of a decision.
 func (d *decision) records() []Record {
 	if d.learned == nil {
@@ -264,6 +270,10 @@ func (st *Station) Authorize(token event.Token) (AuthorizeResult, error) {
 func (st *Station) decide(t event.Token, evse int, ordered, reserved bool, stamp Stamp) decision {
 	s := st.site
 	d := decision{key: tokenKey(t.Value)}
+	if t.Type == tokenNone {
+		d.Decision, d.by, d.reason = accepted, byStation, "the station asks nobody to show a token"
+		return d
+	}
 	e, by := s.tokens.find(t.Value, stamp.Time)
 	if by == byCache && (ordered || reserved) {
 		before := decision{}
@@ -311,6 +321,60 @@ func (st *Station) decide(t event.Token, evse int, ordered, reserved bool, stamp
 	d.take(k, byCloud, stamp.Time)
 	d.learned = &k
 	return d
+}
+
+// decideStart is decide for a token that begins to charge. The sessions but do not
+// count as others in which it does.
+func (st *Station) decideStart(t event.Token, evse int, but []event.SessionID, ordered, reserved bool, stamp Stamp) decision {
+	d := st.decide(t, evse, ordered, reserved, stamp)
+	if d.Decision != accepted {
+		return d
+	}
+	cfg := &st.site.cfg
+	switch {
+	case cfg.MasterPassGroup != "" && tokenKey(d.Parent) == tokenKey(cfg.MasterPassGroup): // OCPP 2.0.1 C16.FR.03
+		d.Decision, d.reason = invalid, "a master pass ends sessions and starts none"
+	case cfg.RefuseConcurrent && t.Type != tokenNone && st.site.charging(t, but):
+		d.Decision, d.reason = concurrent, "the token is charging already"
+	}
+	return d
+}
+
+// charging tells whether a token charges in another session than those given.
+func (s *Site) charging(t event.Token, but []event.SessionID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.inUse[tokenKey(t.Value)], func(id event.SessionID) bool { return !slices.Contains(but, id) })
+}
+
+// use notes that the token of a session charges, where anybody wants to know.
+func (s *Site) use(sess *session) {
+	if !s.cfg.RefuseConcurrent || sess.token == nil {
+		return
+	}
+	k := tokenKey(sess.token.Value)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inUse == nil {
+		s.inUse = make(map[string][]event.SessionID)
+	}
+	if !slices.Contains(s.inUse[k], sess.id) {
+		s.inUse[k] = append(s.inUse[k], sess.id)
+	}
+}
+
+// disuse notes that a session is over.
+func (s *Site) disuse(sess *session) {
+	if !s.cfg.RefuseConcurrent || sess.token == nil {
+		return
+	}
+	k := tokenKey(sess.token.Value)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := slices.DeleteFunc(s.inUse[k], func(id event.SessionID) bool { return id == sess.id })
+	if s.inUse[k] = left; len(left) == 0 {
+		delete(s.inUse, k)
+	}
 }
 
 // take decides by what is known.

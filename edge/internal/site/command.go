@@ -340,7 +340,7 @@ func (st *Station) aim(c *command) string {
 	if found == nil {
 		return "no such session is running"
 	}
-	c.session, c.transaction, c.evse = found.id, found.transaction, found.evse
+	c.session, c.transaction, c.evse = found.id, found.wireID(), found.evse
 	return ""
 }
 
@@ -355,7 +355,7 @@ func (st *Station) transactionAt(evse int) string {
 		if found != "" {
 			return ""
 		}
-		found = s.transaction
+		found = s.wireID()
 	}
 	return found
 }

@@ -136,6 +136,9 @@ func (st *Station) stopped(r StopReport, key uint64) (*session, stopVerdict) {
 				return s, stopEnds
 			}
 		}
+		if s := st.leftBehind(0); s != nil && s.own && st.byTransaction(r.Transaction) == nil && st.explains(s, r) {
+			return s, stopEnds // it has come back with another protocol, and a number of its own
+		}
 		for _, s := range slices.Backward(st.ended) {
 			if s.transaction != r.Transaction {
 				continue
@@ -385,23 +388,28 @@ func (st *Station) inferEnds(now time.Time) {
 			st.grace(p)
 			continue
 		}
-		if err := st.inferEnd(s, now.Sub(p.freeSince)); err != nil {
+		if !st.mayBeOver(s, p, now) {
+			continue
+		}
+		if err := st.inferEnd(s, st.site.clock.Stamp().Time.Add(-now.Sub(p.freeSince))); err != nil {
 			st.logger().Warn("inferred end not kept, trying again", "session", string(s.id), "err", err)
 			p.inferAt = now.Add(retryAfter)
 		}
 	}
 }
 
-func (st *Station) inferEnd(s *session, ago time.Duration) error {
+// inferEnd ends a session that the device does not end, as of at.
+func (st *Station) inferEnd(s *session, at time.Time) error {
 	stamp := st.site.clock.Stamp()
 	e := ending{
-		kind: inferred, time: stamp.Time.Add(-ago), reason: "other", trigger: "abnormal",
-		flags: flagInferred,
+		kind: inferred, time: at, reason: "other", trigger: "abnormal",
+		flags: flagInferred | flagGap.when(len(s.trail.holes) > 0 || s.guess == startLate),
 	}
 	if e.time.Before(s.started) {
 		e.time = stamp.Time
 	}
 	c := Change{Events: []event.Draft{st.endEvent(s, &e, stamp)}}
+	statuses := st.derive(&c, s.evse, s.connector, nil, stamp)
 	hits := st.effects(fact{kind: factStopped, evse: s.evse, session: s})
 	st.addEffects(&c, hits, stamp)
 	next := s.after(e)
@@ -416,5 +424,6 @@ func (st *Station) inferEnd(s *session, ago time.Duration) error {
 	st.applyEffects(hits)
 	st.forget(forget)
 	st.close(s, next)
+	st.applyDerived(statuses, stamp)
 	return nil
 }

@@ -89,6 +89,7 @@ func (st *Station) showStatus(evse, connector int, s event.Status, asOf time.Tim
 }
 
 func (st *Station) showSession(s *session) {
+	st.site.use(s)
 	st.show(s.evse, s.connector, func(e *liveEntry) {
 		e.Session, e.EnergyWh, e.PowerW, e.SoCPercent, e.AsOf = s.id, nil, nil, nil, s.started
 		if e.known = s.meterStart != nil; e.known {
@@ -99,6 +100,7 @@ func (st *Station) showSession(s *session) {
 }
 
 func (st *Station) hideSession(s *session) {
+	st.site.disuse(s)
 	st.show(s.evse, s.connector, func(e *liveEntry) {
 		if e.Session == s.id {
 			e.Session, e.EnergyWh, e.PowerW, e.SoCPercent, e.AsOf = "", nil, nil, nil, s.endedAt

@@ -45,6 +45,7 @@ func (st *Station) Meter(r MeterReport) error {
 	// What must not wait becomes events; nothing is remembered before it is kept.
 	var c Change
 	next := follow(s, place)
+	next.flags |= flagSuspect.when(r.Suspect && s != nil)
 	again := s != nil && next.repeats(samples)
 	for i := range samples {
 		v := &samples[i]
@@ -259,6 +260,11 @@ type following struct {
 	reading   uint64
 	flags     flagSet
 	meter     register
+
+	guessing  bool // the first register may be the begin's: none is told as such
+	guess     startGuess
+	energised bool
+	ending    bool // these are the readings of an end
 }
 
 // follow begins where s and the place's meter stand; each may be nil.
@@ -268,6 +274,7 @@ func follow(s *session, meter *register) following {
 		f.running, f.reading = s.end == running, s.reading
 		f.start, f.signed, f.register, f.at = s.meterStart, s.signed, s.register, s.registerAt
 		f.rises, f.regressed, f.fell, f.quarter, f.flags = s.rises, s.regressed, s.fell, s.quarter, s.flags
+		f.guessing, f.guess, f.energised = s.own && s.begun, s.guess, s.energised
 	}
 	if meter != nil {
 		f.meter = *meter
@@ -317,14 +324,19 @@ func (f *following) hear(v *event.Sample) (first bool) {
 	}
 	if v.Context == "begin" {
 		// not the running register: it is as old as the session
-		if f.start == nil || len(v.Signed) > 0 && !f.signed {
-			f.start, f.signed = v.EnergyWh, len(v.Signed) > 0
+		if f.start == nil || f.guess != startExact || len(v.Signed) > 0 && !f.signed {
+			f.start, f.signed, f.guess = v.EnergyWh, len(v.Signed) > 0, startExact
 			f.flags &^= flagUnknownEnergy
 		}
 		if f.register == nil {
 			f.register, f.at = v.EnergyWh, v.Time
 		}
 		return false
+	}
+	if f.guessing && f.start == nil && !f.ending && v.Context != "end" {
+		if f.start, f.guess = v.EnergyWh, startFirst; f.energised {
+			f.guess = startLate
+		}
 	}
 	if f.register != nil {
 		switch {
@@ -360,6 +372,7 @@ func (f *following) write(s *session) {
 	}
 	s.meterStart, s.signed, s.register, s.registerAt = f.start, f.signed, f.register, f.at
 	s.rises, s.regressed, s.fell, s.quarter, s.flags = f.rises, f.regressed, f.fell, f.quarter, f.flags
+	s.guess = f.guess
 }
 
 // apply remembers what is kept now.

@@ -3,6 +3,7 @@ package site
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,7 +154,7 @@ func verdict(c *command, f fact) (state event.CommandState, reason string) {
 	there := c.evse == 0 || c.evse == f.evse
 	switch p := c.params.(type) {
 	case *event.StartParams:
-		if f.kind == factStarted && there && sameToken(p.Token.Value, f.token.Value) {
+		if f.kind == factStarted && (f.request != 0 && f.request == c.request || f.request == 0 && there && sameToken(p.Token.Value, f.token.Value)) {
 			return event.StateSucceeded, "the session has begun"
 		}
 	case *event.StopParams:
@@ -321,6 +322,22 @@ func (st *Station) effects(f fact) []hit {
 	return hits
 }
 
+// effectsOf is effects for several facts at a time.
+func (st *Station) effectsOf(facts []fact) []hit {
+	if len(st.commands) == 0 {
+		return nil
+	}
+	var hits []hit
+	for _, f := range facts {
+		for _, h := range st.effects(f) {
+			if !slices.ContainsFunc(hits, func(k hit) bool { return k.c == h.c }) {
+				hits = append(hits, h)
+			}
+		}
+	}
+	return hits
+}
+
 func mustJSON(v map[string]string) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -464,6 +481,34 @@ func (st *Station) held(c *command) bool {
 		return !busy && st.site.now().Before(p.Until)
 	}
 	return false
+}
+
+// remoteStart is the command that a start obeys: the one whose number it names,
+// whatever became of that, else one that is under way and names its token; nil:
+// none.
+func (st *Station) remoteStart(request, evse int, t *event.Token) *command {
+	if request != 0 {
+		if c := st.byRequest(event.CommandStart, request); c != nil {
+			return c
+		}
+	}
+	if t == nil {
+		return nil
+	}
+	return st.startOrder(evse, *t)
+}
+
+// byRequest is the command with a number on this station; nil: none.
+func (st *Station) byRequest(t event.CommandType, request int) *command {
+	s := st.site
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.commands {
+		if c.owner == st && c.cmd.Type == t && c.request == request {
+			return c
+		}
+	}
+	return nil
 }
 
 // startOrder is the command that a start of this token would obey; nil: none.

@@ -98,10 +98,22 @@ type sessionState struct {
 	EndedAt     time.Time       `json:"za,omitzero"`
 	StopKey     uint64          `json:"zk,omitempty"`
 	EndWh       *int64          `json:"zm,omitempty"`
+
+	Own         bool       `json:"w,omitempty"`
+	Alias       string     `json:"wa,omitempty"`
+	State       string     `json:"ws,omitempty"`
+	Last        *int64     `json:"wl,omitempty"`
+	Holes       [][2]int64 `json:"wh,omitempty"`
+	Keys        []uint64   `json:"wk,omitempty"`
+	NewestClaim time.Time  `json:"wt,omitzero"`
+	Guess       startGuess `json:"wg,omitempty"`
+	Energised   bool       `json:"we,omitempty"`
+	Reservation int        `json:"wn,omitempty"`
+	HeardAt     time.Time  `json:"wb,omitzero"`
 }
 
 func (st *Station) sessionRecord(s *session) Record {
-	return record(sessionKey(st.id, s.id), sessionState{
+	v := sessionState{
 		Transaction: s.transaction, EVSE: s.evse, Connector: s.connector, Protocol: s.protocol, StartKey: s.startKey,
 		Decision: s.answer.Decision, Parent: s.answer.Parent, Expires: s.answer.Expires, Token: s.token,
 		Started: s.started, Claim: s.startClaim, Clock: s.startClock, Boot: s.startBoot,
@@ -110,7 +122,13 @@ func (st *Station) sessionRecord(s *session) Record {
 		Regressed: s.regressed, Fell: s.fell,
 		Reading: s.reading, Flags: s.flags, Command: s.command,
 		End: s.end, EndedAt: s.endedAt, StopKey: s.stopKey, EndWh: s.endWh,
-	})
+		Own: s.own, Alias: s.alias,
+	}
+	if s.own && s.end != stopped {
+		v.State, v.Last, v.Holes, v.Keys, v.NewestClaim = s.state, s.trail.last, s.trail.holes, s.trail.keys, s.trail.at
+		v.Guess, v.Energised, v.Reservation, v.HeardAt = s.guess, s.energised, s.reservation, s.heardAt
+	}
+	return record(sessionKey(st.id, s.id), v)
 }
 
 func (v *sessionState) session(id string) *session {
@@ -123,6 +141,9 @@ func (v *sessionState) session(id string) *session {
 		regressed: v.Regressed, fell: v.Fell,
 		reading: v.Reading, flags: v.Flags, command: v.Command,
 		end: v.End, endedAt: v.EndedAt, stopKey: v.StopKey, endWh: v.EndWh,
+		own: v.Own, alias: v.Alias, state: v.State, guess: v.Guess, energised: v.Energised, reservation: v.Reservation, heardAt: v.HeardAt,
+		// what waited for the disk when the gateway died left no trace
+		trail: trail{last: v.Last, holes: v.Holes, keys: v.Keys, at: v.NewestClaim, loose: true},
 	}
 }
 

@@ -129,6 +129,7 @@ type MeterReport struct {
 	EVSE, Connector int
 	Transaction     *string // as the device named it; nil: it named none
 	Samples         []event.Sample
+	Suspect         bool // the samples contradict each other or those before
 }
 
 // FirmwareReport is progress of a firmware update, Status in snake_case

@@ -69,7 +69,28 @@ type session struct {
 	endedAt time.Time
 	stopKey uint64
 	endWh   *int64
+
+	// Of a session whose station numbers its transactions itself.
+	own         bool
+	alias       string // the station's id for it since it has changed its protocol
+	trail       trail
+	guess       startGuess
+	energised   bool // energy may have flowed
+	reservation int  // that it named before its token was known
+	heardAt     time.Time
+	askAt       time.Time // monotonic: when to ask the station whether it runs; zero: not
+	goneAt      time.Time // monotonic: when it is over, as the station said it is not running; zero: not so
+	mute        bool      // the station cannot be asked over this connection
 }
+
+// startGuess says where the begin register of a session comes from.
+type startGuess uint8
+
+const (
+	startExact startGuess = iota // the device told it as such
+	startFirst                   // it is the first one that came
+	startLate                    // it is, and energy may have flowed before
+)
 
 func (s *session) at(id event.StationID) event.Address {
 	return event.Address{Station: id, EVSE: s.evse, Connector: s.connector}
@@ -90,7 +111,7 @@ func (st *Station) openAt(evse, connector int) *session {
 		return nil
 	}
 	for _, s := range st.open {
-		if s.evse == evse && s.connector == connector {
+		if s.evse == evse && (s.connector == connector || s.own && (s.connector == 0 || connector == 0)) {
 			return s
 		}
 	}
@@ -155,7 +176,11 @@ func (st *Station) Start(r StartReport) (StartResult, error) {
 	when := judge(r.Time, stamp.Time, stamp.Clock, st.connectedSince(stamp))
 	order := st.startOrder(r.EVSE, r.Token)
 	reserved := st.reservationFor(r.EVSE, r.Reservation, r.Token)
-	d := st.decide(r.Token, r.EVSE, order != nil, reserved != nil, stamp)
+	var but []event.SessionID
+	if s := st.openAt(r.EVSE, r.Connector); s != nil {
+		but = []event.SessionID{s.id} // this start ends it
+	}
+	d := st.decideStart(r.Token, r.EVSE, but, order != nil, reserved != nil, stamp)
 
 	id, err := uuid.NewV7()
 	if err != nil {

@@ -57,6 +57,10 @@ type Config struct {
 	MasterPassGroup string
 	// RefuseConcurrent refuses a token that is charging already.
 	RefuseConcurrent bool
+	// TotalCost prices a session for a station that shows it to the driver, in its
+	// currency with taxes, without waiting for anybody; nil result: unknown. Nil:
+	// no session has a price.
+	TotalCost func(SessionCost) *float64
 	// Signer signs what stations want signed; nil: the manager is asked.
 	Signer Signer
 	// Self carries out the commands for the gateway itself; nil: they are
@@ -129,6 +133,7 @@ type Site struct {
 	commands map[event.CommandID]*command
 
 	credentials map[event.StationID]credential
+	inUse       map[string][]event.SessionID // by token; only with RefuseConcurrent
 }
 
 // New returns a Site with the state of restored records. A record that cannot be

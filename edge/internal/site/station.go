@@ -317,6 +317,7 @@ func (st *Station) Connected(d Device, info ConnectionInfo) (Connection, error) 
 		}
 	}
 	st.expectStatus(st.site.cfg.RefreshAfter)
+	st.askLater()
 	if quiet {
 		st.wake(st.link.until)
 	}
@@ -470,6 +471,7 @@ func (st *Station) tick() {
 	st.tellLink(now, false)
 	st.tellFolds(now, false)
 	st.checkStatus(now)
+	st.askTransactions(now)
 	st.inferEnds(now)
 	st.endReservations()
 	st.endLimits()
@@ -493,6 +495,10 @@ func (st *Station) tick() {
 	}
 	for i := range st.connectors {
 		sooner(st.connectors[i].inferAt)
+	}
+	for _, s := range st.open {
+		sooner(s.askAt)
+		sooner(s.goneAt)
 	}
 	for _, c := range st.commands {
 		sooner(c.deadline)

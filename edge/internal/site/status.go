@@ -11,11 +11,14 @@ import (
 // EVSE (connector 0) or the station (both 0).
 type connector struct {
 	evse, number int
-	status       event.Status // empty: not told since the gateway started
-	key          uint64       // of the whole last report
-	told         bool         // since the connection or the last boot
-	freeSince    time.Time    // monotonic: available though a session runs; zero: not so
-	inferAt      time.Time    // monotonic: when that session is taken to be over; zero with freeSince
+	status       event.Status  // as events tell it; empty: not told since the gateway started
+	base         event.Status  // as the device told it
+	fault        *StatusReport // that it told apart from its state; never changed in place
+	finished     bool          // the session there has ended and the car has not left
+	key          uint64        // of the whole last report
+	told         bool          // since the connection or the last boot
+	freeSince    time.Time     // monotonic: available though a session runs; zero: not so
+	inferAt      time.Time     // monotonic: when that session is taken to be over; zero with freeSince
 }
 
 // occupied notes that nothing says that the session at c is over.
@@ -79,12 +82,11 @@ func chargingState(s event.Status) string {
 func (st *Station) Status(r StatusReport) error {
 	stamp := st.site.clock.Stamp()
 	at := st.at(r.EVSE, r.Connector)
-	ev := &event.StationStatus{
-		Status: r.Status, Raw: r.Raw, ErrorCode: r.ErrorCode, VendorID: r.VendorID,
-		VendorErrorCode: r.VendorErrorCode, Info: r.Info, DeviceTime: r.DeviceTime,
-	}
-	key := hash("status", at.Subject(), string(r.Status), r.Raw, r.ErrorCode, r.VendorID, r.VendorErrorCode, r.Info)
 	known := st.connector(r.EVSE, r.Connector)
+	base, fault := stands(known, r)
+	s := st.openAt(r.EVSE, r.Connector)
+	ev := statusEvent(r, shown(base, s, known != nil && known.finished), fault)
+	key := statusKey(at, ev)
 
 	var c Change
 	kept := func() {}
@@ -93,15 +95,14 @@ func (st *Station) Status(r StatusReport) error {
 		kept = st.flushFold(&c, known.key, stamp)
 	}
 	burst := 1
-	if r.ErrorCode != "" {
+	if ev.ErrorCode != "" {
 		burst = faultBurst
 	}
 	if !st.repeated(key, burst, at, ev) {
 		c.Events = append(c.Events, draft(stamp, at, stamp.Time, ev))
 	}
-	s := st.openAt(r.EVSE, r.Connector)
 	state := chargingState(r.Status)
-	moved := s != nil && state != "" && state != s.state
+	moved := s != nil && !s.own && state != "" && state != s.state
 	if moved {
 		c.Events = append(c.Events, draft(stamp, s.at(st.id), stamp.Time, &event.SessionUpdated{
 			Session: s.id, Transaction: s.transaction, ChargingState: state, Trigger: "charging_state",
@@ -111,7 +112,11 @@ func (st *Station) Status(r StatusReport) error {
 		more := append(slices.Clip(st.connectors), connector{evse: r.EVSE, number: r.Connector})
 		c.Put = append(c.Put, st.stationRecord(st.boot, more))
 	}
-	hits := st.effects(fact{kind: factStatus, evse: r.EVSE, connector: r.Connector, status: r.Status})
+	var f fact
+	if r.Status != "" {
+		f = fact{kind: factStatus, evse: r.EVSE, connector: r.Connector, status: r.Status}
+	}
+	hits := st.effects(f)
 	st.addEffects(&c, hits, stamp)
 	if len(c.Events)+len(c.Put) > 0 {
 		if err := st.commit(c); err != nil {
@@ -125,17 +130,131 @@ func (st *Station) Status(r StatusReport) error {
 		s.state = state
 	}
 	if known = st.learnConnector(r.EVSE, r.Connector); known != nil {
-		known.key, known.status, known.told = key, r.Status, true
+		known.key, known.status, known.base, known.fault = key, ev.Status, base, fault
+		known.told = known.told || r.Status != ""
+		known.finished = known.finished && base == event.StatusOccupied
 		switch {
-		case s == nil || r.Status != event.StatusAvailable:
+		case s == nil || base != event.StatusAvailable:
 			known.occupied()
 		case known.freeSince.IsZero():
 			known.freeSince = time.Now()
 			st.grace(known)
 		}
 	}
-	st.showStatus(r.EVSE, r.Connector, r.Status, stamp.Time)
+	st.showStatus(r.EVSE, r.Connector, ev.Status, stamp.Time)
 	return nil
+}
+
+// stands is the state and the fault of a place after r.
+func stands(known *connector, r StatusReport) (base event.Status, fault *StatusReport) {
+	base = r.Status
+	if known != nil {
+		fault = known.fault
+	}
+	if r.Status != "" {
+		return base, fault
+	}
+	if base = event.StatusUnknown; known != nil && known.base != "" {
+		base = known.base
+	}
+	if r.ErrorCode == "" {
+		return base, nil
+	}
+	return base, &r
+}
+
+// statusEvent is what r says, with the fault that stands beside it where it tells
+// of none.
+func statusEvent(r StatusReport, status event.Status, fault *StatusReport) *event.StationStatus {
+	ev := &event.StationStatus{
+		Status: status, Raw: r.Raw, ErrorCode: r.ErrorCode, VendorID: r.VendorID,
+		VendorErrorCode: r.VendorErrorCode, Info: r.Info, DeviceTime: r.DeviceTime,
+	}
+	if fault != nil && r.ErrorCode == "" {
+		ev.ErrorCode, ev.VendorID, ev.VendorErrorCode = fault.ErrorCode, fault.VendorID, fault.VendorErrorCode
+		ev.Info = join(fault.Info, r.Info)
+	}
+	return ev
+}
+
+func statusKey(at event.Address, ev *event.StationStatus) uint64 {
+	return hash("status", at.Subject(), string(ev.Status), ev.Raw, ev.ErrorCode, ev.VendorID, ev.VendorErrorCode, ev.Info)
+}
+
+// shown is the status of a place that is in state base while s runs there (nil:
+// nothing does). finished: the session there has ended and the car is still
+// there.
+func shown(base event.Status, s *session, finished bool) event.Status {
+	if base != event.StatusOccupied {
+		return base
+	}
+	if s == nil {
+		if finished {
+			return event.StatusFinishing
+		}
+		return base
+	}
+	switch s.state {
+	case "charging":
+		return event.StatusCharging
+	case "suspended_ev":
+		return event.StatusSuspendedEV
+	case "suspended_evse":
+		return event.StatusSuspendedEVSE
+	case "ev_connected", "idle":
+		if s.energised {
+			return event.StatusFinishing
+		}
+		return event.StatusPreparing
+	}
+	return base
+}
+
+// derived is the status of a place that changes with the session there.
+type derived struct {
+	evse, number int
+	ev           *event.StationStatus
+	finished     bool
+}
+
+// showStatus adds to the change the status of the places of the session where it
+// changes with s, which is nil once it has ended.
+func (n *news) showStatus(s *session) {
+	n.statuses = n.st.derive(&n.change, n.s.evse, n.s.connector, s, n.stamp)
+}
+
+// derive adds to c the status of the places at a connector (0: all of the EVSE)
+// where it changes with the session s there; nil: it has ended.
+func (st *Station) derive(c *Change, evse, number int, s *session, stamp Stamp) []derived {
+	var out []derived
+	for i := range st.connectors {
+		p := &st.connectors[i]
+		if evse == 0 || p.evse != evse || p.base != event.StatusOccupied || number != 0 && p.number != 0 && p.number != number {
+			continue
+		}
+		d := derived{evse: p.evse, number: p.number, finished: s == nil}
+		status := shown(p.base, s, d.finished)
+		if status == p.status && d.finished == p.finished {
+			continue
+		}
+		d.ev = statusEvent(StatusReport{}, status, p.fault)
+		if status != p.status {
+			at := st.at(p.evse, p.number)
+			c.Events = append(c.Events, draft(stamp, at, stamp.Time, d.ev))
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// applyDerived remembers what derive has told.
+func (st *Station) applyDerived(all []derived, stamp Stamp) {
+	for _, d := range all {
+		if p := st.connector(d.evse, d.number); p != nil {
+			p.status, p.finished, p.key = d.ev.Status, d.finished, statusKey(st.at(d.evse, d.number), d.ev)
+			st.showStatus(d.evse, d.number, d.ev.Status, stamp.Time)
+		}
+	}
 }
 
 // expectStatus gives the station a time to tell of itself.
@@ -208,7 +327,7 @@ func (st *Station) checkStatus(now time.Time) {
 				told.Raw = event.RawGone
 			}
 			c.Events = append(c.Events, draft(stamp, at, stamp.Time, told))
-			p.status, p.key = event.StatusUnknown, 0
+			p.status, p.base, p.fault, p.key = event.StatusUnknown, event.StatusUnknown, nil, 0
 			unknown = append(unknown, len(left))
 		}
 		if !gone {

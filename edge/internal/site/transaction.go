@@ -1,8 +1,9 @@
 package site
 
 import (
-	"strconv"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -53,8 +54,8 @@ type TransactionReport struct {
 type TransactionResult struct {
 	Session event.SessionID
 	AuthorizeResult
-	// TotalCost is what the session costs so far, taxes included, in the currency
-	// of the station; nil: nobody knows.
+	// TotalCost is what the session costs so far, as Config.TotalCost says; nil:
+	// nobody knows.
 	TotalCost *float64
 }
 
@@ -69,68 +70,627 @@ type TransactionAsker interface {
 	AskTransaction(transaction string, report func(ongoing *bool, queued bool, known bool))
 }
 
+// tokenNone is the type of the token that stands for nobody: the station lets
+// everybody charge. OCPP 2.0.1 C02, IdTokenEnumType NoAuthorization.
+const tokenNone = "none"
+
+// news is what one report makes of a transaction, until it is kept.
+type news struct {
+	st    *Station
+	r     *TransactionReport
+	stamp Stamp
+	when  moment
+	flags flagSet // that the report itself deserves
+	key   uint64
+	order order
+
+	old   *session // nil: it is a new one
+	s     *session // as it will be
+	place *register
+	heard following
+
+	change   Change
+	answer   AuthorizeResult
+	decided  *decision // about the token of the session
+	command  event.CommandID
+	facts    []fact
+	replaced []replacement
+	used     *reservation
+	statuses []derived
+}
+
+// replacement is a session that ends because this one began.
+type replacement struct{ old, after *session }
+
 // Transaction takes one step of a transaction. What it decides is durable when it
 // returns, except for an Updated with nothing but periodic values, which follow
 // within the journal's time. It is always taken, in any order and as often as it
 // comes.
 func (st *Station) Transaction(r TransactionReport) (TransactionResult, error) {
 	r.Transaction = strings.TrimSpace(r.Transaction)
-	if r.Step == TransactionEnded {
-		stop, err := st.Stop(StopReport{
-			Transaction: r.Transaction, Token: r.Token, Time: r.Time, Reason: r.Reason, Readings: r.Readings,
-		})
-		return TransactionResult{Session: stop.Session, AuthorizeResult: stop.AuthorizeResult}, err
+	if r.Token != nil && strings.TrimSpace(r.Token.Value) == "" && r.Token.Type != tokenNone {
+		r.Token = nil
 	}
-	s := st.byTransaction(r.Transaction)
+	stamp := st.site.clock.Stamp()
+	n := &news{st: st, r: &r, stamp: stamp, key: transactionKey(&r)}
+	n.when = judge(r.Time, stamp.Time, stamp.Clock, st.connectedSince(stamp))
+	n.flags = n.when.flags() | flagOffline.when(r.Offline)
+	s := st.findTransaction(&r)
+	if s != nil && r.Step != TransactionUpdated && s.reused(&r) {
+		s = nil // the station gives the same id again
+	}
 	if s == nil {
-		var err error
-		if s, err = st.beginTransaction(r); err != nil {
-			return TransactionResult{}, err
-		}
+		return n.unheard()
 	}
-	out := TransactionResult{Session: s.id}
-	if r.Token != nil {
-		out.AuthorizeResult = s.answer
+	next := *s
+	n.old, n.s = s, &next
+	next.trail, n.order = s.trail.next(n.key, r.Sequence, r.Time)
+	next.askAt, next.goneAt = time.Time{}, time.Time{} // it is alive
+	if n.when.time.After(next.heardAt) {
+		next.heardAt = n.when.time
 	}
-	if len(r.Readings) == 0 {
-		return out, nil
+	switch {
+	case n.order == repeated, r.Step == TransactionStarted && s.startKey == n.key, r.Step == TransactionEnded && s.end == stopped && s.stopKey == n.key:
+		n.recall()
+		return n.result(), nil
+	case r.Step == TransactionEnded:
+		n.adopt()
+		n.settle()
+		return n.end()
+	case r.Step == TransactionStarted && !s.begun:
+		return n.begunAfterAll()
 	}
-	return out, st.Meter(MeterReport{EVSE: s.evse, Connector: s.connector, Transaction: &r.Transaction, Samples: r.Readings})
+	return n.update()
 }
 
-func (st *Station) beginTransaction(r TransactionReport) (*session, error) {
-	stamp := st.site.clock.Stamp()
-	when := judge(r.Time, stamp.Time, stamp.Clock, st.connectedSince(stamp))
+// findTransaction finds the session of a transaction: under the station's id or,
+// after the station has come back with another protocol, the one that it left
+// running at the EVSE. Nil: nobody knows it.
+func (st *Station) findTransaction(r *TransactionReport) *session {
+	var elsewhere *session
+	for _, list := range [][]*session{st.open, st.ended} {
+		for _, s := range slices.Backward(list) {
+			if !s.own || s.transaction != r.Transaction && (s.alias == "" || s.alias != r.Transaction) {
+				continue
+			}
+			if s.evse == 0 || r.EVSE == 0 || s.evse == r.EVSE {
+				return s
+			}
+			if elsewhere == nil {
+				elsewhere = s
+			}
+		}
+	}
+	if r.Step == TransactionStarted { // some give the same id to two EVSEs
+		return nil
+	}
+	if elsewhere != nil {
+		return elsewhere
+	}
+	return st.leftBehind(r.EVSE)
+}
+
+// leftBehind is the session that began under another protocol of the station and
+// runs at an EVSE still; EVSE 0 is the only one that there is.
+func (st *Station) leftBehind(evse int) *session {
+	var found *session
+	for _, s := range st.open {
+		if s.protocol == "" || st.info.Protocol == "" || s.protocol == st.info.Protocol || s.alias != "" || evse != 0 && s.evse != evse {
+			continue
+		}
+		if found != nil {
+			return nil // nobody guesses between two
+		}
+		found = s
+	}
+	return found
+}
+
+// reused tells whether r is about another transaction than s, which has ended:
+// some stations begin with the same ids after each start.
+func (s *session) reused(r *TransactionReport) bool {
+	if s.end == running || !r.Time.readable() || s.stopKey != 0 && s.stopKey == transactionKey(r) {
+		return false
+	}
+	switch r.Step {
+	case TransactionStarted:
+		return s.begun && r.Time.Time.After(s.endedAt)
+	case TransactionEnded:
+		return s.end == stopped && r.Time.Time.Sub(s.endedAt) > recentStart
+	}
+	return false
+}
+
+// unheard takes the first report of a transaction.
+func (n *news) unheard() (TransactionResult, error) {
+	if err := n.create(); err != nil {
+		return TransactionResult{}, err
+	}
+	n.settle()
+	if n.r.Step == TransactionEnded {
+		return n.end()
+	}
+	n.supersede()
+	n.authorize()
+	if n.hasRegister() { // session.started carries it
+		n.s.quarter = quarterOf(n.when.time)
+	}
+	readings := n.hear()
+	s := n.s
+	s.energise(n.r.ChargingState)
+	s.flags |= n.st.beganBelow(s, n.place)
+	n.change.Events = append(n.change.Events, n.startEvent())
+	n.change.Events = append(n.change.Events, readings...)
+	n.useReservation()
+	n.showStatus(s)
+	if err := n.keep(); err != nil {
+		return TransactionResult{}, err
+	}
+	return n.result(), nil
+}
+
+// create makes the session of a transaction that nobody has heard of. One that
+// does not begin with its begin was lost on the way.
+func (n *news) create() error {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, notKept("session id", err)
+		return notKept("session id", err)
 	}
-	s := &session{
-		id: event.SessionID(id.String()), transaction: r.Transaction, evse: r.EVSE, connector: r.Connector,
-		protocol: st.info.Protocol, startKey: hash("transaction", r.Transaction, strconv.Itoa(int(r.Step)), claimText(r.Time)),
-		token: r.Token, started: when.time, startClock: stamp.Clock, startBoot: stamp.Boot, begun: r.Step == TransactionStarted,
-		flags: when.flags() | flagRecovered.when(r.Step != TransactionStarted),
+	r := n.r
+	began := r.Step == TransactionStarted
+	n.s = &session{
+		id: event.SessionID(id.String()), transaction: r.Transaction, own: true, protocol: n.st.info.Protocol,
+		started: n.when.time, startClock: n.stamp.Clock, startBoot: n.stamp.Boot, begun: began,
+		flags: n.flags | flagRecovered.when(!began) | flagUnknownEnergy.when(r.Step == TransactionUpdated),
 	}
-	var c Change
+	if began {
+		n.s.startKey, n.s.startMono = n.key, time.Now()
+		if r.Time.readable() {
+			n.s.startClaim = r.Time.Time
+		}
+	}
+	n.s.trail, _ = trail{}.next(n.key, r.Sequence, r.Time)
+	n.s.reservation = r.Reservation
+	n.s.state = r.ChargingState
+	return nil
+}
+
+// energise notes that energy may have flowed.
+func (s *session) energise(state string) {
+	switch state {
+	case "charging", "suspended_ev", "suspended_evse":
+		s.energised = true
+	}
+}
+
+// settle decides where the transaction is: the first place that it names, or the
+// only one that there is. It tells whether that is news.
+func (n *news) settle() bool {
+	s, r := n.s, n.r
+	evse, connector := s.evse, s.connector
+	if s.evse == 0 {
+		if s.evse = r.EVSE; s.evse == 0 {
+			s.evse = n.st.onlyEVSE()
+		}
+	}
+	if s.evse != 0 && s.connector == 0 {
+		if r.EVSE == s.evse || r.EVSE == 0 {
+			s.connector = r.Connector
+		}
+		if s.connector == 0 {
+			s.connector = n.st.onlyConnector(s.evse)
+		}
+	}
+	if s.evse != 0 {
+		n.place = n.st.register(s.evse, s.connector)
+	}
+	return s.evse != evse || s.connector != connector
+}
+
+// onlyEVSE is the EVSE of a station that has one, else 0.
+func (st *Station) onlyEVSE() int {
+	found := 0
+	for i := range st.connectors {
+		switch e := st.connectors[i].evse; {
+		case e == 0 || e == found:
+		case found != 0:
+			return 0
+		default:
+			found = e
+		}
+	}
+	return found
+}
+
+// onlyConnector is the connector of an EVSE that has one, else 0.
+func (st *Station) onlyConnector(evse int) int {
+	found := 0
+	for i := range st.connectors {
+		c := &st.connectors[i]
+		if c.evse != evse || c.number == 0 {
+			continue
+		}
+		if found != 0 {
+			return 0
+		}
+		found = c.number
+	}
+	return found
+}
+
+// supersede ends the sessions that cannot run any more now that this one does:
+// the older ones of its EVSE, and the oldest where a station runs more than it
+// can have.
+func (n *news) supersede() {
+	for _, o := range n.st.open {
+		if o == n.old {
+			continue
+		}
+		// One that began later goes on: this report was kept back by the station.
+		older := o.startClaim.IsZero() || n.s.startClaim.IsZero() || !o.startClaim.After(n.s.startClaim)
+		there := n.s.evse != 0 && o.evse == n.s.evse && older
+		if !there && (n.old != nil || len(n.st.open)-len(n.replaced) < maxConnectors) {
+			continue
+		}
+		e := ending{kind: superseded, time: n.when.time, reason: "other", trigger: "abnormal", flags: flagSuperseded}
+		n.change.Events = append(n.change.Events, n.st.endEvent(o, &e, n.stamp))
+		after := o.after(e)
+		n.change.Put = append(n.change.Put, n.st.sessionRecord(after))
+		n.replaced = append(n.replaced, replacement{o, after})
+	}
+}
+
+// authorize decides about a token that the report names. The one of the session
+// is decided about when it is told first, and again where it was refused; any
+// other is there to end the session.
+func (n *news) authorize() {
+	t, s, st := n.r.Token, n.s, n.st
+	order := st.remoteStart(n.r.RemoteStart, s.evse, t)
+	if order != nil && s.command == "" {
+		s.command, n.command = order.cmd.ID, order.cmd.ID
+		if t == nil {
+			n.facts = append(n.facts, fact{kind: factStarted, evse: s.evse, request: n.r.RemoteStart, session: s})
+		}
+	}
+	if t == nil {
+		return
+	}
+	stops := n.r.Step == TransactionEnded || n.r.Trigger == "stop_authorized" || n.r.Trigger == "deauthorized"
+	if s.token != nil && (stops || !sameToken(s.token.Value, t.Value)) || s.token == nil && n.r.Step == TransactionEnded {
+		n.answer = st.stopAnswer(s, t)
+		return
+	}
+	if s.token != nil && s.answer.Decision == accepted && st.recall(t).Decision != blocked {
+		n.answer = s.answer
+		return
+	}
+	if r := n.r.Reservation; r != 0 {
+		s.reservation = r
+	}
+	reserved := st.reservationFor(s.evse, s.reservation, *t)
+	but := []event.SessionID{s.id}
+	for _, r := range n.replaced {
+		but = append(but, r.old.id)
+	}
+	d := st.decideStart(*t, s.evse, but, order != nil || s.command != "", reserved != nil, n.stamp)
+	n.answer = d.AuthorizeResult
+	if s.token != nil && d.Decision == s.answer.Decision {
+		return
+	}
+	n.decided = &d
+	s.token, s.answer = t, d.AuthorizeResult
+	s.flags |= flagUnauthorized.when(d.Decision != accepted)
+	n.used = reserved
+	n.change.Events = append(n.change.Events, draft(n.stamp, s.at(st.id), n.when.time, d.event(*t, "start")))
+	n.change.Put = append(n.change.Put, d.records()...)
+	n.facts = append(n.facts, fact{kind: factStarted, evse: s.evse, token: *t, request: n.r.RemoteStart, session: s})
+}
+
+// stopAnswer is what to say of a token that ends a session. The end cannot be
+// refused, and nobody is asked.
+func (st *Station) stopAnswer(s *session, t *event.Token) AuthorizeResult {
+	switch known := st.recall(t); {
+	case known.Decision != "":
+		return known
+	case s.token != nil && sameToken(s.token.Value, t.Value) && s.answer.Decision != "":
+		return s.answer
+	case t.Type == tokenNone:
+		return AuthorizeResult{Decision: accepted}
+	}
+	return AuthorizeResult{Decision: invalid}
+}
+
+// recall answers a report that was taken before.
+func (n *news) recall() {
+	t := n.r.Token
+	switch {
+	case t == nil:
+	case n.s.token != nil && sameToken(n.s.token.Value, t.Value) && n.r.Step != TransactionEnded:
+		n.answer = n.s.answer
+	default:
+		n.answer = n.st.stopAnswer(n.s, t)
+	}
+}
+
+// useReservation notes that the session uses the reservation that it named.
+func (n *news) useReservation() {
+	if n.used == nil {
+		return
+	}
+	n.change.Events = append(n.change.Events, draft(n.stamp, n.s.at(n.st.id), n.when.time, n.used.event("used", n.s.id)))
+	n.change.Delete = append(n.change.Delete, n.used.key(n.st.id))
+}
+
+func (n *news) hasRegister() bool {
+	return slices.ContainsFunc(n.r.Readings, func(v event.Sample) bool { return v.EnergyWh != nil })
+}
+
+// hear takes the readings of the report in. It returns the events of those that
+// must not wait.
+func (n *news) hear() (urgent []event.Draft) {
+	all := n.st.resolve(n.r.Readings, n.stamp)
+	n.heard = follow(n.s, n.place)
+	again := n.heard.repeats(all)
+	at := n.s.at(n.st.id)
+	for i := range all {
+		v := &all[i]
+		wait := !mustNotWait(v)
+		first := n.heard.hear(v)
+		if (wait || again) && !first {
+			continue
+		}
+		d := n.st.reading(n.s, at, n.stamp, v, !wait, n.heard.flags)
+		if u, ok := d.Data.(*event.SessionUpdated); ok && n.r.Trigger != "" {
+			u.Trigger = n.r.Trigger
+		}
+		urgent = append(urgent, d)
+	}
+	if len(n.st.commands) > 0 && len(all) > 0 {
+		n.facts = append(n.facts, fact{kind: factMeter, evse: n.s.evse, connector: n.s.connector, session: n.s, samples: all})
+	}
+	n.heard.write(n.s)
+	return urgent
+}
+
+// samples are the readings of the report that may wait.
+func (n *news) samples() []event.Sample {
+	all := n.r.Readings
+	if !slices.ContainsFunc(all, func(v event.Sample) bool { return mustNotWait(&v) }) {
+		return all
+	}
+	_, rest := split(slices.Clone(all))
+	return rest
+}
+
+// beganBelow compares the begin of a session with what its meter told before.
+// Zero is a register that counts each session on its own.
+func (st *Station) beganBelow(s *session, before *register) flagSet {
+	return flagMeterRegression.when(before != nil && before.known && s.meterStart != nil && *s.meterStart != 0 && *s.meterStart < before.wh)
+}
+
+func (n *news) startEvent() event.Draft {
+	s := n.s
 	ev := &event.SessionStarted{
-		Session: s.id, Transaction: s.transaction, Protocol: s.protocol, Token: s.token,
-		ChargingState: r.ChargingState, Trigger: r.Trigger, Reservation: r.Reservation, DeviceTime: r.Time.Raw, Flags: s.flags.list(),
+		Session: s.id, Transaction: s.transaction, Protocol: s.protocol, Token: s.token, MeterWh: s.meterStart,
+		ChargingState: n.r.ChargingState, Trigger: n.r.Trigger, Reservation: n.r.Reservation, Command: s.command,
+		DeviceTime: n.r.Time.Raw, Flags: s.flags.list(),
 	}
-	var d decision
-	if r.Token != nil {
-		d = st.decide(*r.Token, r.EVSE, st.startOrder(r.EVSE, *r.Token) != nil, st.reservationFor(r.EVSE, r.Reservation, *r.Token) != nil, stamp)
-		s.answer = d.AuthorizeResult
-		ev.Authorization = &event.Authorization{Decision: d.Decision, By: d.by, Reason: d.reason}
-		c.Events = append(c.Events, draft(stamp, s.at(st.id), when.time, d.event(*r.Token, "start")))
-		c.Put = append(c.Put, d.records()...)
+	if ev.Trigger == "" {
+		ev.Trigger = "abnormal"
 	}
-	c.Events = append(c.Events, draft(stamp, s.at(st.id), when.time, ev))
-	c.Put = append(c.Put, st.sessionRecord(s))
-	if err := st.commit(c); err != nil {
-		return nil, err
+	if n.decided != nil {
+		ev.Authorization = n.decided.authorization()
 	}
-	st.site.learn(d)
-	st.open = append(st.open, s)
-	st.showSession(s)
-	return s, nil
+	return draft(n.stamp, s.at(n.st.id), n.when.time, ev)
+}
+
+// update takes a step in between, or values of a session that is over.
+func (n *news) update() (TransactionResult, error) {
+	s, r := n.s, n.r
+	placed := n.adopt()
+	placed = n.settle() || placed
+	if placed && s.end == running {
+		n.supersede()
+	}
+	before := s.flags
+	if s.end == running {
+		n.authorize()
+	} else {
+		n.recall()
+	}
+	s.flags |= n.flags
+	moved := n.order == inOrder && s.end == running && r.ChargingState != "" && r.ChargingState != s.state
+	if moved {
+		s.state = r.ChargingState
+	}
+	readings := n.hear()
+	if s.end == running {
+		s.energise(r.ChargingState)
+	}
+	if n.order == inOrder && r.Trigger == "trigger" {
+		n.facts = append(n.facts, fact{kind: factTransaction, evse: s.evse, connector: s.connector, session: s})
+	}
+	fresh := moved || placed || n.decided != nil || n.command != "" || r.PhasesUsed != 0 || r.CableMaxA != 0
+	if fresh || n.worthTelling() || s.flags&^before != 0 && len(readings) == 0 {
+		n.change.Events = append(n.change.Events, n.updateEvent(before, moved))
+	}
+	n.change.Events = append(n.change.Events, readings...)
+	n.useReservation()
+	if s.end == running {
+		n.showStatus(s)
+	}
+	if err := n.keep(); err != nil {
+		return TransactionResult{}, err
+	}
+	return n.result(), nil
+}
+
+// adopt gives a session that began under another protocol the id that its station
+// uses now.
+func (n *news) adopt() bool {
+	s := n.s
+	if s.transaction == n.r.Transaction || s.alias == n.r.Transaction {
+		return false
+	}
+	s.alias, s.own = n.r.Transaction, true
+	return true
+}
+
+// worthTelling tells whether an update without any news is an event all the same:
+// its trigger says something, and did not say it just now.
+func (n *news) worthTelling() bool {
+	if n.r.Trigger == "" || n.r.Trigger == "meter_periodic" || n.r.Trigger == "meter_clock" || n.order != inOrder {
+		return false
+	}
+	now := time.Now()
+	word := hash(n.r.Trigger, n.r.ChargingState)
+	t := &n.s.trail
+	if word == t.word && now.Sub(t.wordAt) < n.st.site.cfg.Fold {
+		return false
+	}
+	t.word, t.wordAt = word, now
+	return true
+}
+
+func (n *news) updateEvent(before flagSet, moved bool) event.Draft {
+	s, r := n.s, n.r
+	u := &event.SessionUpdated{
+		Session: s.id, Transaction: s.transaction, Trigger: r.Trigger, PhasesUsed: r.PhasesUsed, CableA: r.CableMaxA,
+		Command: n.command, DeviceTime: r.Time.Raw, Flags: (s.flags&^before | n.flags).list(),
+	}
+	if moved {
+		u.ChargingState = s.state
+	}
+	if n.decided != nil {
+		u.Token, u.Authorization = s.token, n.decided.authorization()
+	}
+	return draft(n.stamp, s.at(n.st.id), n.when.time, u)
+}
+
+// begunAfterAll takes the begin of a session of which something else came first.
+func (n *news) begunAfterAll() (TransactionResult, error) {
+	s, r := n.s, n.r
+	s.begun, s.startKey, s.started = true, n.key, n.when.time
+	s.startClock, s.startBoot = n.stamp.Clock, n.stamp.Boot
+	if r.Time.readable() {
+		s.startClaim = r.Time.Time
+	}
+	s.flags = s.flags&^(flagRecovered|flagUnknownEnergy) | n.flags
+	placed := n.settle()
+	if placed && s.end == running {
+		n.supersede()
+	}
+	if s.end == running {
+		n.authorize()
+	} else {
+		n.recall()
+		if s.token == nil {
+			s.token = r.Token
+		}
+	}
+	readings := n.hear()
+	s.energise(r.ChargingState)
+	for i := range r.Readings {
+		if v := &r.Readings[i]; v.EnergyWh != nil && v.Context != "end" {
+			s.meterStart, s.guess = v.EnergyWh, startExact
+			break
+		}
+	}
+	n.change.Events = append(n.change.Events, n.startEvent())
+	n.change.Events = append(n.change.Events, readings...)
+	n.useReservation()
+	if err := n.keep(); err != nil {
+		return TransactionResult{}, err
+	}
+	return n.result(), nil
+}
+
+// keep makes the news durable and remembers them: samples first, because a
+// repeat of what is remembered does not bring them again.
+func (n *news) keep() error {
+	st, s := n.st, n.s
+	hits := st.effectsOf(n.facts)
+	if samples := n.samples(); len(samples) > 0 {
+		if err := st.keepSamples(s, s.at(st.id), n.stamp, samples); err != nil {
+			return err
+		}
+	}
+	st.addEffects(&n.change, hits, n.stamp)
+	forget := n.forgettable()
+	if len(n.change.Events) > 0 {
+		n.change.Put = append(n.change.Put, st.sessionRecord(s))
+		if err := st.commit(n.change); err != nil {
+			return err
+		}
+		st.forget(forget)
+	}
+	if n.decided != nil {
+		st.site.learn(*n.decided)
+		st.site.use(s)
+	}
+	st.applyEffects(hits)
+	for _, r := range n.replaced {
+		st.close(r.old, r.after)
+	}
+	if n.used != nil {
+		st.dropReservation(n.used.ID)
+	}
+	if n.old == nil {
+		st.open = append(st.open, s)
+	} else {
+		placed := n.old.evse != s.evse || n.old.connector != s.connector
+		*n.old = *s
+		s = n.old
+		if placed && s.end == running {
+			st.showSession(s)
+		}
+	}
+	if s.evse != 0 {
+		if p := st.register(s.evse, s.connector); p != nil {
+			*p = n.heard.meter
+		}
+	}
+	n.remember(s)
+	st.showMeter(s.at(st.id), s, n.r.Readings)
+	return nil
+}
+
+// forgettable adds to the change the past sessions that those which end push out.
+func (n *news) forgettable() []*session {
+	if len(n.replaced) == 0 {
+		return nil
+	}
+	forget := n.st.outlived(len(n.replaced), n.stamp)
+	if slices.Contains(forget, n.old) {
+		return nil
+	}
+	for _, f := range forget {
+		n.change.Delete = append(n.change.Delete, sessionKey(n.st.id, f.id))
+	}
+	return forget
+}
+
+// remember updates what is known beside the session itself.
+func (n *news) remember(s *session) {
+	st := n.st
+	st.applyDerived(n.statuses, n.stamp)
+	if n.old == nil {
+		st.showSession(s)
+		if p := st.connector(s.evse, s.connector); p != nil {
+			p.occupied() // what it said before this start does not count
+		}
+		return
+	}
+	if p := st.connector(s.evse, s.connector); p != nil && s.end == running && !p.freeSince.IsZero() {
+		p.freeSince = time.Now() // it still speaks
+		st.grace(p)
+	}
+}
+
+func (n *news) result() TransactionResult {
+	out := TransactionResult{Session: n.s.id, AuthorizeResult: n.answer}
+	if f := n.st.site.cfg.TotalCost; f != nil {
+		out.TotalCost = f(n.s.cost(n.st.id))
+	}
+	return out
 }

@@ -1,0 +1,113 @@
+package site
+
+import (
+	"slices"
+	"time"
+)
+
+// askLater has a station that has come back asked, once its queue has had some
+// time, which of its transactions still run.
+func (st *Station) askLater() {
+	at := time.Now().Add(st.site.cfg.LookAfter)
+	for _, s := range st.open {
+		if s.own {
+			s.askAt, s.goneAt, s.mute = at, time.Time{}, false
+			st.wake(at)
+		}
+	}
+}
+
+// askTransactions asks about the transactions whose turn it is, and ends those
+// that the station says are over. OCPP 2.0.1 E14.
+func (st *Station) askTransactions(now time.Time) {
+	for _, s := range slices.Clone(st.open) {
+		if st.device == nil {
+			s.askAt, s.goneAt = time.Time{}, time.Time{}
+			continue
+		}
+		if !s.goneAt.IsZero() && !now.Before(s.goneAt) {
+			if err := st.inferEnd(s, s.lastSeen()); err != nil {
+				st.logger().Warn("inferred end not kept, trying again", "session", string(s.id), "err", err)
+				s.goneAt = now.Add(retryAfter)
+			}
+			continue
+		}
+		if s.askAt.IsZero() || now.Before(s.askAt) {
+			continue
+		}
+		s.askAt = time.Time{}
+		asker, ok := st.device.(TransactionAsker)
+		if !ok || st.Registration() != RegistrationAccepted {
+			s.mute = true
+			continue
+		}
+		conn := st.conn
+		asker.AskTransaction(s.wireID(), func(ongoing *bool, queued, known bool) {
+			if conn == st.conn && st.device != nil && s.end == running {
+				st.asked(s, ongoing, queued, known)
+			}
+		})
+	}
+}
+
+// asked takes the answer about a transaction.
+func (st *Station) asked(s *session, ongoing *bool, queued, known bool) {
+	now := time.Now()
+	p := st.connector(s.evse, s.connector)
+	switch {
+	case !known:
+		s.mute = true
+		if p != nil && !p.freeSince.IsZero() {
+			p.inferAt = now
+			st.wake(now)
+		}
+	case ongoing == nil || *ongoing:
+	case queued:
+		s.askAt = now.Add(st.site.cfg.InferAfter)
+		st.wake(s.askAt)
+	default:
+		s.goneAt = now.Add(st.site.cfg.InferAfter) // for what is under way
+		st.wake(s.goneAt)
+	}
+}
+
+// wireID is the protocol's id of s over this connection.
+func (s *session) wireID() string {
+	if s.alias != "" {
+		return s.alias
+	}
+	return s.transaction
+}
+
+// lastSeen is the last sign of life of s.
+func (s *session) lastSeen() time.Time {
+	at := s.started
+	if s.registerAt.After(at) {
+		at = s.registerAt
+	}
+	if s.heardAt.After(at) {
+		at = s.heardAt
+	}
+	return at
+}
+
+// mayBeOver tells whether a session whose connector has been available for long
+// enough is over. One that the station numbers may run without a car: from the
+// card on, or until the bay is left (OCPP 2.0.1 TxStartPoint, TxStopPoint). Where
+// the station can be asked it is.
+func (st *Station) mayBeOver(s *session, p *connector, now time.Time) bool {
+	if !s.own || s.mute && s.state != "idle" {
+		return true
+	}
+	if s.mute {
+		p.occupied()
+		return false
+	}
+	s.askAt, p.inferAt = now, now.Add(askAgain)
+	st.wake(now)
+	return false
+}
+
+// askAgain is when a station is asked again about a transaction that it says goes
+// on although nothing is plugged in.
+const askAgain = 15 * time.Minute
