@@ -5,10 +5,11 @@ import (
 
 	"github.com/chargeyard/chargeyard/shared/internal/schematest"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
 var version = schematest.Version{
-	Name: "1.6", Messages: 78,
+	Name: "1.6", Protocol: ocppj.V16, Messages: 78,
 	NewRequest: func(action string) schematest.Message {
 		if m, ok := ocpp16.NewRequest(action); ok {
 			return m
@@ -24,5 +25,6 @@ var version = schematest.Version{
 }
 
 func TestVerdicts(t *testing.T)    { version.Verdicts(t) }
+func TestRefusals(t *testing.T)    { version.Refusals(t) }
 func TestDecodeAgain(t *testing.T) { version.DecodeAgain(t) }
 func TestSchemas(t *testing.T)     { version.Schemas(t) }

@@ -5,10 +5,11 @@ import (
 
 	"github.com/chargeyard/chargeyard/shared/internal/schematest"
 	"github.com/chargeyard/chargeyard/shared/ocpp21"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
 var version = schematest.Version{
-	Name: "2.1", Messages: 181,
+	Name: "2.1", Protocol: ocppj.V21, Messages: 181,
 	NewRequest: func(action string) schematest.Message {
 		if m, ok := ocpp21.NewRequest(action); ok {
 			return m
@@ -24,5 +25,6 @@ var version = schematest.Version{
 }
 
 func TestVerdicts(t *testing.T)    { version.Verdicts(t) }
+func TestRefusals(t *testing.T)    { version.Refusals(t) }
 func TestDecodeAgain(t *testing.T) { version.DecodeAgain(t) }
 func TestSchemas(t *testing.T)     { version.Schemas(t) }

@@ -93,11 +93,85 @@ func CodeOf(err error) ErrorCode {
 		switch invalid.Violations[0].Rule {
 		case schema.Required, schema.MinItems, schema.MaxItems:
 			return OccurrenceConstraintViolation
-		case schema.Format:
-			return FormatViolation
 		default:
 			return PropertyConstraintViolation
 		}
 	}
 	return InternalError
+}
+
+// Refuse returns the code to refuse a payload with that departs from its
+// schema, in the spelling of version, and the description that tells where.
+// Found and err are those of Decode, or err that of Validate where Decode found
+// nothing. The code is empty for a payload that is as the schema wants it.
+//
+// It is for stations that are tested against the standard. An error counts
+// before the deviations, of which the first counts. A clock that was never set
+// gives times that the schema allows.
+func Refuse(version string, found []lenient.Deviation, err error) (code ErrorCode, description string) {
+	if err != nil {
+		return CodeOf(err).For(version), err.Error()
+	}
+	for _, d := range found {
+		violation, fault := violationOf(d.Kind)
+		if violation == "" {
+			continue
+		}
+		where := d.Path
+		if where == "" {
+			where = "payload"
+		}
+		description = where + ": " + fault
+		if d.Text != "" {
+			description += ", got " + d.Text
+		}
+		return violation.For(version), cut(description, MaxDescription)
+	}
+	return "", ""
+}
+
+// violationOf returns the code for a deviation and what is wrong with it; the
+// code is empty where the schema allows it.
+//
+// The text of the codes is open to some reading (OCPP-J 1.6 §4.2.3, OCPP 2.0.1
+// part 4 §4.2.3): here, fields that should not be there are wrong syntax, values
+// of another JSON type are wrong types, words and times that mean nothing are
+// wrong values, and lists with too few items are wrong in number.
+func violationOf(kind lenient.Kind) (code ErrorCode, fault string) {
+	switch kind {
+	case lenient.KindUnknownField:
+		return FormatViolation, "expected no such field"
+	case lenient.KindDuplicateKey:
+		return FormatViolation, "expected the field once"
+	case lenient.KindKeyCase:
+		return FormatViolation, "expected the name of the field in the case of the schema"
+	case lenient.KindBadUTF8:
+		return FormatViolation, "expected UTF-8"
+	case lenient.KindNull:
+		return TypeConstraintViolation, "expected a value or no field"
+	case lenient.KindNumberAsText, lenient.KindDecimalComma:
+		return TypeConstraintViolation, "expected a number"
+	case lenient.KindFraction:
+		return TypeConstraintViolation, "expected an integer"
+	case lenient.KindTextAsNumber, lenient.KindTextAsBool, lenient.KindTextAsJSON:
+		return TypeConstraintViolation, "expected a string"
+	case lenient.KindBoolAsText, lenient.KindBoolAsNumber:
+		return TypeConstraintViolation, "expected true or false"
+	case lenient.KindArrayForOne:
+		return TypeConstraintViolation, "expected one value, not a list"
+	case lenient.KindOneForArray:
+		return TypeConstraintViolation, "expected a list"
+	case lenient.KindUnreadable:
+		return TypeConstraintViolation, "expected another type"
+	case lenient.KindEmptyList:
+		return OccurrenceConstraintViolation, "expected at least one item"
+	case lenient.KindUnknownWord:
+		return PropertyConstraintViolation, "expected a word of the enumeration"
+	case lenient.KindTimeWithoutZone, lenient.KindTimeForm, lenient.KindTimeUnreadable:
+		return PropertyConstraintViolation, "expected a time as RFC 3339 has it"
+	case lenient.KindTimeUnset:
+		return "", ""
+	default:
+		return FormatViolation, "expected what the schema says (" + string(kind) + ")"
+	}
 }

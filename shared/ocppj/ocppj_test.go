@@ -293,7 +293,9 @@ func TestCodeOf(t *testing.T) {
 		{problems(lenient.ClassOccurrence, lenient.ClassProperty), ocppj.PropertyConstraintViolation},
 		{violation(schema.MaxLength), ocppj.PropertyConstraintViolation},
 		{violation(schema.MinItems), ocppj.OccurrenceConstraintViolation},
-		{violation(schema.Format), ocppj.FormatViolation},
+		{violation(schema.Format), ocppj.PropertyConstraintViolation},
+		{violation(schema.MaxItems), ocppj.OccurrenceConstraintViolation},
+		{violation(schema.Enum), ocppj.PropertyConstraintViolation},
 		{&ocppj.ParseError{Code: ocppj.ProtocolError}, ocppj.ProtocolError},
 		{errors.Join(errors.New("decode Authorize"), problems(lenient.ClassType)), ocppj.TypeConstraintViolation},
 		{errors.New("disk full"), ocppj.InternalError},
@@ -301,6 +303,72 @@ func TestCodeOf(t *testing.T) {
 	for _, tt := range tests {
 		if got := ocppj.CodeOf(tt.err); got != tt.want {
 			t.Errorf("%v: %s, want %s", tt.err, got, tt.want)
+		}
+	}
+}
+
+// TestRefuse checks what strict mode says of every kind of deviation, in the
+// spelling of both lines.
+func TestRefuse(t *testing.T) {
+	tests := []struct {
+		kind     lenient.Kind
+		v16, v2x ocppj.ErrorCode
+	}{
+		{lenient.KindNull, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindUnknownField, "FormationViolation", "FormatViolation"},
+		{lenient.KindDuplicateKey, "FormationViolation", "FormatViolation"},
+		{lenient.KindKeyCase, "FormationViolation", "FormatViolation"},
+		{lenient.KindNumberAsText, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindDecimalComma, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindFraction, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindTextAsNumber, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindTextAsBool, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindTextAsJSON, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindBoolAsText, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindBoolAsNumber, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindArrayForOne, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindOneForArray, "TypeConstraintViolation", "TypeConstraintViolation"},
+		{lenient.KindEmptyList, "OccurenceConstraintViolation", "OccurrenceConstraintViolation"},
+		{lenient.KindUnknownWord, "PropertyConstraintViolation", "PropertyConstraintViolation"},
+		{lenient.KindBadUTF8, "FormationViolation", "FormatViolation"},
+		{lenient.KindTimeWithoutZone, "PropertyConstraintViolation", "PropertyConstraintViolation"},
+		{lenient.KindTimeForm, "PropertyConstraintViolation", "PropertyConstraintViolation"},
+		{lenient.KindTimeUnreadable, "PropertyConstraintViolation", "PropertyConstraintViolation"},
+		{lenient.KindTimeUnset, "", ""},
+		{lenient.KindUnreadable, "TypeConstraintViolation", "TypeConstraintViolation"},
+	}
+	for _, tt := range tests {
+		found := []lenient.Deviation{{Kind: lenient.KindTimeUnset}, {Path: "evse.id", Kind: tt.kind, Text: "x"}}
+		for _, version := range []string{ocppj.V16, ocppj.V201, ocppj.V21} {
+			want := tt.v2x
+			if version == ocppj.V16 {
+				want = tt.v16
+			}
+			code, description := ocppj.Refuse(version, found, nil)
+			if code != want {
+				t.Errorf("%s in %s: %s, want %s", tt.kind, version, code, want)
+			}
+			if want != "" && (!strings.HasPrefix(description, "evse.id: expected ") || !strings.HasSuffix(description, ", got x")) {
+				t.Errorf("%s in %s: %q", tt.kind, version, description)
+			}
+		}
+	}
+	missing := &lenient.Error{Problems: []lenient.Problem{{Path: "evse.id", Class: lenient.ClassOccurrence, Want: "a value"}}}
+	for _, tt := range []struct {
+		name        string
+		found       []lenient.Deviation
+		err         error
+		code        ocppj.ErrorCode
+		description string
+	}{
+		{"clean", nil, nil, "", ""},
+		{"an error before deviations", []lenient.Deviation{{Path: "a", Kind: lenient.KindNull}}, missing, ocppj.OccurenceConstraintViolation, "evse.id: missing, expected a value"},
+		{"the payload itself", []lenient.Deviation{{Kind: lenient.KindNull, Text: "null"}}, nil, ocppj.TypeConstraintViolation, "payload: expected a value or no field, got null"},
+		{"a kind of later", []lenient.Deviation{{Path: "a", Kind: "odd"}}, nil, ocppj.FormationViolation, "a: expected what the schema says (odd)"},
+		{"long", []lenient.Deviation{{Path: strings.Repeat("a", 300), Kind: lenient.KindNull}}, nil, ocppj.TypeConstraintViolation, strings.Repeat("a", 255)},
+	} {
+		if code, description := ocppj.Refuse(ocppj.V16, tt.found, tt.err); code != tt.code || description != tt.description {
+			t.Errorf("%s: %s, %q; want %s, %q", tt.name, code, description, tt.code, tt.description)
 		}
 	}
 }

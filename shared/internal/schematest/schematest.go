@@ -12,12 +12,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
 // Message is what the messages of all versions have in common.
@@ -31,6 +33,7 @@ type Message interface {
 // Version is one version under test.
 type Version struct {
 	Name     string // 2.0.1, also the folder of its schemas
+	Protocol string // ocpp2.0.1
 	Messages int    // how many it has
 	// NewRequest and NewResponse return an empty message for an action, or nil.
 	NewRequest, NewResponse func(action string) Message
@@ -122,6 +125,51 @@ func (v Version) Verdicts(t *testing.T) {
 	}
 	if len(seen) != v.Messages {
 		t.Errorf("expected instances of %d messages, got %d", v.Messages, len(seen))
+	}
+}
+
+// Refusals shows that strict mode refuses exactly what the schemas do, with the
+// codes of the version: ocppj.Refuse with what Decode and Validate found.
+func (v Version) Refusals(t *testing.T) {
+	occurrence, syntax := ocppj.OccurrenceConstraintViolation.For(v.Protocol), ocppj.FormatViolation.For(v.Protocol)
+	met := map[ocppj.ErrorCode]int{}
+	for _, i := range v.load(t) {
+		m := v.New(t, i.Message)
+		deviations, err := m.Decode(i.Payload)
+		if err == nil && len(deviations) == 0 {
+			err = m.Validate()
+		}
+		code, description := ocppj.Refuse(v.Protocol, deviations, err)
+		met[code]++
+		if (code == "") != i.Valid || (description == "") != i.Valid {
+			t.Errorf("%s, %s: valid is %v, refused with %q: %s", i.Message, i.Case, i.Valid, code, description)
+		}
+		if i.Valid {
+			continue
+		}
+		want := code
+		switch words := strings.Fields(i.Case); {
+		case strings.HasSuffix(i.Case, "with a field of its own"):
+			want = syntax
+		case slices.Contains(words, "without"), strings.HasSuffix(i.Case, "is empty"), strings.HasSuffix(i.Case, "is too long"):
+			want = occurrence
+		case strings.HasSuffix(i.Case, "characters"), strings.HasSuffix(i.Case, "its minimum"), strings.HasSuffix(i.Case, "its maximum"),
+			strings.HasSuffix(i.Case, `is "NoSuchWord"`), strings.HasSuffix(i.Case, `is "yesterday"`), strings.HasSuffix(i.Case, `is "no uri"`):
+			want = ocppj.PropertyConstraintViolation
+		case strings.HasSuffix(i.Case, "is 4711"), strings.HasSuffix(i.Case, `is "16.5"`), strings.HasSuffix(i.Case, `is "true"`), strings.HasSuffix(i.Case, "is a text"):
+			want = ocppj.TypeConstraintViolation
+		}
+		if code != want && !strings.HasSuffix(i.Case, "is an item without a list") {
+			t.Errorf("%s, %s: refused with %s: %s; want %s", i.Message, i.Case, code, description, want)
+		}
+	}
+	for _, code := range []ocppj.ErrorCode{"", occurrence, syntax, ocppj.PropertyConstraintViolation, ocppj.TypeConstraintViolation} {
+		if met[code] < 10 {
+			t.Errorf("code %q came %d times, expected more", code, met[code])
+		}
+	}
+	if len(met) != 5 {
+		t.Errorf("codes %v", met)
 	}
 }
 
