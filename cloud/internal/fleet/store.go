@@ -17,6 +17,9 @@ var ErrConflict = errors.New("conflict")
 // ErrBadCursor says that a page's cursor is none that a list has given out.
 var ErrBadCursor = errors.New("bad cursor")
 
+// ErrNoAddress says that no address can be given out to which a file is brought.
+var ErrNoAddress = errors.New("no address for a file")
+
 // Stream is one stream of a gateway's lane as a hello tells it.
 type Stream struct {
 	Lane    event.Lane
