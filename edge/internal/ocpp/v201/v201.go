@@ -19,6 +19,7 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/lenient"
+	"github.com/chargeyard/chargeyard/shared/ocpp201"
 	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
@@ -32,6 +33,24 @@ type Version struct {
 	// says what departs from them. Nil means those of 2.0.1, by which the payload
 	// is read in any case: a later version has all that they have.
 	Check func(action string, payload []byte) ([]lenient.Deviation, error)
+	// Validate holds a payload of a station that reads well to the bounds of its
+	// schema, for strict mode. Nil means those of 2.0.1.
+	Validate func(action string, payload []byte) error
+	// Request returns an empty request that goes to stations, of the version's own
+	// types: what is sent has to follow its schema to the letter. Nil means those of
+	// 2.0.1.
+	Request func(action string) (Outgoing, bool)
+	// Answer reads the answer to an action as Check reads a request.
+	Answer func(action string, payload []byte) ([]lenient.Deviation, error)
+}
+
+// V201 is OCPP 2.0.1.
+func V201() Version {
+	names := make([]string, len(ocpp201.Actions))
+	for i := range ocpp201.Actions {
+		names[i] = ocpp201.Actions[i].Name
+	}
+	return Version{Protocol: ocppj.V201, Actions: names}
 }
 
 // Dialect is one version of OCPP 2.
@@ -49,10 +68,13 @@ func (d *Dialect) Protocol() string { return d.version.Protocol }
 // Actions lists the messages of the version, in both directions.
 func (d *Dialect) Actions() []string { return d.version.Actions }
 
+// Converse returns the dialect's side of a conversation.
+func (d *Dialect) Converse(c *ocpp.Conversation) ocpp.Peer { return d.Peer(c) }
+
 // Peer returns the dialect's side of a conversation, for a version that adds to
 // it.
 func (d *Dialect) Peer(c *ocpp.Conversation) *Peer {
-	return &Peer{dialect: d, c: c, st: c.Station(), accepted: true}
+	return &Peer{dialect: d, c: c, st: c.Station()}
 }
 
 // Peer is one charging station on one connection. Everything except the orders
@@ -64,20 +86,16 @@ type Peer struct {
 	accepted bool // a known station that comes without a boot is
 	booted   bool // a boot came over this connection
 	running  map[string]*running
+	faults   []fault // that the station has raised on this connection, oldest first
+	monitors map[int64]ocpp201.Monitor
 
 	mu      sync.Mutex // guards what follows
 	awaited map[awaited]*await
 	invited map[string]bool // actions that a station not yet accepted was asked for
+	whole   map[int64]bool  // requests whose report is the whole inventory
 
 	outPeer
 }
-
-// outDialect and outPeer are what the orders remember: of the models of stations
-// as long as the process lives, and of one connection.
-type (
-	outDialect struct{}
-	outPeer    struct{}
-)
 
 // running is a transaction that was seen on this connection.
 type running struct {
@@ -89,7 +107,12 @@ type running struct {
 func (p *Peer) Conversation() *ocpp.Conversation { return p.c }
 
 // Joined implements ocpp.Peer.
-func (p *Peer) Joined(site.Connection) {}
+func (p *Peer) Joined(site.Connection) {
+	p.accepted = p.st.Registration() == site.RegistrationAccepted
+	if boot := p.st.Boot(); boot.Vendor != "" || boot.Model != "" {
+		p.learnModel(boot.Vendor, boot.Model, boot.Firmware)
+	}
+}
 
 // Close implements site.Device.
 func (p *Peer) Close(reason string) { p.c.Close(reason) }
@@ -163,6 +186,26 @@ func (p *Peer) welcome(action string) bool {
 	return p.invited[action]
 }
 
+// expectWhole says that the report for a request will be the whole inventory: what
+// is not in it, the station does not have. It may be called from any goroutine.
+func (p *Peer) expectWhole(request int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.whole == nil {
+		p.whole = map[int64]bool{}
+	}
+	p.whole[int64(request)] = true
+}
+
+// isWhole tells whether the report for a request is the whole inventory, once.
+func (p *Peer) isWhole(request int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	whole := p.whole[request]
+	delete(p.whole, request)
+	return whole
+}
+
 // request is a message of a station.
 type request interface {
 	Action() string
@@ -183,14 +226,28 @@ func (b borne) lacks(path string) bool {
 }
 
 // decode reads a payload and counts its deviations. Problems in the fields named
-// bearable, or below them, are returned; any other refuses the message.
+// bearable, or below them, are returned; any other refuses the message. In strict
+// mode anything that the schema does not allow does.
 func (p *Peer) decode(m request, payload []byte, bearable ...string) (borne, error) {
 	found, err := m.Decode(payload)
-	if check := p.dialect.version.Check; check != nil {
-		found, err = check(m.Action(), payload)
+	version := &p.dialect.version
+	if version.Check != nil {
+		found, err = version.Check(m.Action(), payload)
 	}
 	if len(found) > 0 {
 		p.c.DeviatedIn(m.Action(), found)
+	}
+	if p.c.Config().Strict {
+		if err == nil && len(found) == 0 {
+			if version.Validate != nil {
+				err = version.Validate(m.Action(), payload)
+			} else if bounded, ok := m.(interface{ Validate() error }); ok {
+				err = bounded.Validate()
+			}
+		}
+		if refused := ocpp.Strict(version.Protocol, found, err); refused != nil {
+			return nil, refused
+		}
 	}
 	if err == nil {
 		return nil, nil
