@@ -47,6 +47,10 @@ const usage = `chargeyard-edge is the gateway of a charging site.
   chargeyard-edge check   [--config edge.yaml]   print every fault of a configuration
   chargeyard-edge init    [--config edge.yaml] [--gateway id]   write a configuration to begin with
   chargeyard-edge hash                           read a station's password from standard input, print its hash
+  chargeyard-edge ca show                        print the root that stations are to trust
+  chargeyard-edge ca issue --station CP-1 [--request file]   print a certificate for a station, with a key unless it made its own
+  chargeyard-edge ca revoke SERIAL [--reason text]           believe a certificate no more
+  chargeyard-edge ca list                        list the certificates of stations
   chargeyard-edge version
 `
 
@@ -59,26 +63,40 @@ func command(args []string, in io.Reader, out, problems io.Writer) int {
 		fmt.Fprint(problems, usage)
 		return 2
 	}
-	flags := flag.NewFlagSet("chargeyard-edge "+args[0], flag.ContinueOnError)
-	flags.SetOutput(problems)
-	path := flags.String("config", "edge.yaml", "the configuration")
-	gateway := flags.String("gateway", "", "init: the gateway's id; without it, one is made of the host's name")
 	if args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
 		fmt.Fprint(out, usage)
 		return 0
 	}
-	if err := flags.Parse(args[1:]); err != nil {
+	name, rest := args[0], args[1:]
+	if name == "ca" && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		name, rest = name+" "+rest[0], rest[1:]
+	}
+	flags := flag.NewFlagSet("chargeyard-edge "+name, flag.ContinueOnError)
+	flags.SetOutput(problems)
+	path := flags.String("config", "edge.yaml", "the configuration")
+	gateway := flags.String("gateway", "", "init: the gateway's id; without it, one is made of the host's name")
+	var ca caFlags
+	serial := ""
+	if strings.HasPrefix(name, "ca") {
+		flags.StringVar(&ca.station, "station", "", "ca issue: the station's identity")
+		flags.StringVar(&ca.request, "request", "", "ca issue: a file with the certificate request that the station made; - is standard input")
+		flags.StringVar(&ca.reason, "reason", "", "ca revoke: why, for people")
+		if name == "ca revoke" && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+			serial, rest = rest[0], rest[1:]
+		}
+	}
+	if err := flags.Parse(rest); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
 		}
 		return 2
 	}
 	if flags.NArg() > 0 {
-		fmt.Fprintf(problems, "chargeyard-edge %s: expected no argument, got %q\n", args[0], flags.Arg(0))
+		fmt.Fprintf(problems, "chargeyard-edge %s: expected no argument, got %q\n", name, flags.Arg(0))
 		return 2
 	}
 	var err error
-	switch args[0] {
+	switch name {
 	case "run":
 		err = runCommand(*path, problems)
 	case "check":
@@ -87,10 +105,18 @@ func command(args []string, in io.Reader, out, problems io.Writer) int {
 		err = initCommand(*path, *gateway, out)
 	case "hash":
 		err = hashCommand(in, out)
+	case "ca show":
+		err = caShow(*path, out)
+	case "ca issue":
+		err = caIssue(*path, ca, in, out)
+	case "ca revoke":
+		err = caRevoke(*path, serial, ca.reason, out)
+	case "ca list":
+		err = caList(*path, out)
 	case "version":
 		fmt.Fprintf(out, "chargeyard-edge %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	default:
-		fmt.Fprintf(problems, "chargeyard-edge: unknown command %q\n\n%s", args[0], usage)
+		fmt.Fprintf(problems, "chargeyard-edge: unknown command %q\n\n%s", name, usage)
 		return 2
 	}
 	if err != nil {

@@ -19,11 +19,15 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/clock"
 	"github.com/chargeyard/chargeyard/edge/internal/config"
 	"github.com/chargeyard/chargeyard/edge/internal/console"
+	"github.com/chargeyard/chargeyard/edge/internal/credential"
 	"github.com/chargeyard/chargeyard/edge/internal/desired"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v16"
 	"github.com/chargeyard/chargeyard/edge/internal/outbox"
+	"github.com/chargeyard/chargeyard/edge/internal/pki"
+	"github.com/chargeyard/chargeyard/edge/internal/recorder"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/edge/internal/uplink"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
@@ -82,16 +86,19 @@ func newLogger(cfg config.Log, to io.Writer) *slog.Logger {
 
 // gateway is everything that runs, wired.
 type gateway struct {
-	cfg     config.Config
-	log     *slog.Logger
-	clock   *clock.Clock
-	outbox  *outbox.Outbox
-	uplink  *uplink.Uplink
-	site    *site.Site
-	desired *desired.Store
-	server  *ocpp.Server
-	console *console.Console
-	self    *self
+	cfg      config.Config
+	log      *slog.Logger
+	clock    *clock.Clock
+	outbox   *outbox.Outbox
+	pki      *pki.Authority
+	seen     *credential.Seen
+	recorder *recorder.Recorder // nil: nothing is recorded
+	uplink   *uplink.Uplink
+	site     *site.Site
+	desired  *desired.Store
+	server   *ocpp.Server
+	console  *console.Console
+	self     *self
 }
 
 // run serves the site until ctx ends. It returns errRestart when the manager
@@ -146,13 +153,22 @@ func (g *gateway) wire(boot string) error {
 	}
 	g.uplink = uplink.New(uplink.Config{Gateway: cfg.Gateway, Version: version, Boot: boot}, lanes, transport, g.clock, log)
 	g.self = newSelf(log)
-	g.site, err = site.New(siteConfig(cfg, g.self), g.outbox, g.clock, g.uplink, g.outbox.Restored(), log)
+	g.pki = pki.New(pkiConfig(cfg, func(ctx context.Context, a event.GatewayAlarm) { g.site.Alarm(ctx, a) }), g.clock, log)
+	g.seen = credential.OpenSeen(filepath.Join(cfg.DataDir, "config", "security-profiles.json"), log)
+	g.site, err = site.New(siteConfig(cfg, g.self, g.pki), g.outbox, g.clock, g.uplink, g.outbox.Restored(), log)
 	if err != nil {
 		return err
 	}
 	g.self.station = g.site.Station("")
 	g.desired = desired.New(filepath.Join(cfg.DataDir, "config", "desired"), g.outbox, g.clock, g.site, log)
-	g.server, err = ocpp.New(serverConfig(cfg), g.site, g.clock, log, v16.New())
+	if cfg.Recorder.Station > 0 {
+		g.recorder = recorder.New(recorder.Config{StationBytes: int(cfg.Recorder.Station), TotalBytes: int(cfg.Recorder.Total)})
+	}
+	serving, err := g.serverConfig()
+	if err != nil {
+		return err
+	}
+	g.server, err = ocpp.New(serving, g.site, g.clock, log, v16.New())
 	if err != nil {
 		return err
 	}
@@ -160,13 +176,21 @@ func (g *gateway) wire(boot string) error {
 	return err
 }
 
-func siteConfig(cfg config.Config, self site.Device) site.Config {
+func siteConfig(cfg config.Config, self site.Device, signer site.Signer) site.Config {
 	c := site.Config{
 		Heartbeat: cfg.OCPP.Heartbeat, Offline: site.OfflinePolicy(cfg.Authorization.Offline),
 		Ask: cfg.Authorization.Ask, Cache: cfg.Authorization.Cache, RefreshAfter: cfg.OCPP.RefreshAfter, Self: self,
+		PendUnknown: cfg.OCPP.UnknownStations == "pending",
+	}
+	if cfg.OCPP.TLS.On() { // without TLS nobody needs our signature, and the manager may know another authority
+		c.Signer = signer
 	}
 	for _, s := range cfg.Stations {
-		c.Stations = append(c.Stations, site.Admission{Station: s.Identity, PasswordHashes: passwords(s.PasswordHash)})
+		a := site.Admission{Station: s.Identity, PasswordHashes: passwords(s.PasswordHash), Registration: s.Registration}
+		if s.SecurityProfile != nil {
+			a.SecurityProfile = *s.SecurityProfile
+		}
+		c.Stations = append(c.Stations, a)
 	}
 	return c
 }
@@ -179,28 +203,77 @@ func passwords(hash string) []string {
 	return []string{hash}
 }
 
-func serverConfig(cfg config.Config) ocpp.Config {
+func pkiConfig(cfg config.Config, alarm func(context.Context, event.GatewayAlarm)) pki.Config {
+	t := cfg.OCPP.TLS
+	c := pki.Config{
+		Dir: filepath.Join(cfg.DataDir, "pki"), Gateway: cfg.Gateway, Names: t.Names, ClientCAs: t.ClientCAs,
+		Organisation: t.Organisation, AcceptExpired: t.AcceptExpired, CommonNames: map[event.StationID]string{}, Alarm: alarm,
+	}
+	for _, pair := range t.Certificates {
+		c.Certificates = append(c.Certificates, pki.KeyPair{Certificate: pair.Certificate, Key: pair.Key})
+	}
+	for _, s := range cfg.Stations {
+		if s.CertificateCN != "" {
+			c.CommonNames[s.Identity] = s.CertificateCN
+		}
+	}
+	return c
+}
+
+func (g *gateway) serverConfig() (ocpp.Config, error) {
+	cfg := g.cfg
+	book, err := stationprofile.Load(cfg.OCPP.StationProfiles)
+	if err != nil {
+		return ocpp.Config{}, fmt.Errorf("ocpp.station_profiles: %w", err)
+	}
 	c := ocpp.Config{
-		Listen: cfg.OCPP.Listen, AcceptUnknown: cfg.OCPP.UnknownStations == "accept", UnknownLimit: cfg.OCPP.UnknownLimit,
+		Listen: cfg.OCPP.Listen, Profiles: cfg.OCPP.Profiles, AcceptUnknown: cfg.OCPP.UnknownStations != "refuse", UnknownLimit: cfg.OCPP.UnknownLimit,
+		Trust: g.pki, Seen: g.seen, Compress: compressed(cfg.OCPP.Compression), StationProfiles: book,
 		AssumeProtocol: cfg.OCPP.AssumeProtocol,
 		Ping:           cfg.OCPP.Ping, ReadDeadlineMinimum: cfg.OCPP.ReadDeadlineMinimum, FrameLimit: int64(cfg.OCPP.FrameLimit),
 		Heartbeat: cfg.OCPP.Heartbeat, Timeout: cfg.OCPP.Timeout, TimeoutsToClose: cfg.OCPP.TimeoutsToClose,
 		BootWait: cfg.OCPP.BootWait, Stations: map[event.StationID]ocpp.Station{}, Aliases: map[event.StationID]event.StationID{},
 	}
-	for _, s := range cfg.Stations {
-		station := ocpp.Station{
-			AssumeProtocol: s.AssumeProtocol, Timeout: s.Timeout, NoPing: s.Ping != nil && !*s.Ping,
-			MinimumA: s.MinimumA,
-		}
-		for _, k := range s.Connectors {
-			station.Connectors = append(station.Connectors, ocpp.Connector{Number: k.Number, EVSE: k.EVSE, Connector: k.Connector})
-		}
-		c.Stations[s.Identity] = station
+	if g.recorder != nil {
+		c.Recorder = g.recorder
+	}
+	if t := cfg.OCPP.TLS; t.On() {
+		c.Listeners = append(c.Listeners, ocpp.Listener{Address: t.Listen, TLS: true, Profiles: t.Profiles})
+	}
+	for _, l := range cfg.OCPP.Listeners {
+		c.Listeners = append(c.Listeners, ocpp.Listener{Address: l.Listen, TLS: l.TLS, Profiles: l.Profiles})
+	}
+	for i := range cfg.Stations {
+		s := &cfg.Stations[i]
+		c.Stations[s.Identity] = stationConfig(s)
 		for _, alias := range s.Aliases {
 			c.Aliases[alias] = s.Identity
 		}
 	}
-	return c
+	return c, nil
+}
+
+func stationConfig(s *config.Station) ocpp.Station {
+	station := ocpp.Station{
+		AssumeProtocol: s.AssumeProtocol, SecurityProfile: s.SecurityProfile, CommonName: s.CertificateCN,
+		Timeout: s.Timeout, NoPing: s.Ping != nil && !*s.Ping, MinimumA: s.MinimumA,
+		Strict: s.Strict, StationProfile: s.Profile, Behaviour: s.Behaviour,
+	}
+	for _, k := range s.Connectors {
+		station.Connectors = append(station.Connectors, ocpp.Connector{Number: k.Number, EVSE: k.EVSE, Connector: k.Connector})
+	}
+	return station
+}
+
+// compressed lists the subprotocols whose frames may be compressed.
+func compressed(word string) []string {
+	switch word {
+	case "on":
+		return []string{"ocpp1.6", "ocpp2.0.1", "ocpp2.1"}
+	case "off":
+		return nil
+	}
+	return []string{"ocpp2.0.1", "ocpp2.1"}
 }
 
 // announce records the start.
@@ -233,6 +306,10 @@ func (g *gateway) serve(ctx context.Context) error {
 		return g.server.Run(failed)
 	})
 	group.Go(func() error { return g.console.Run(failed) })
+	group.Go(func() error { return g.seen.Run(lowCtx) })
+	if g.cfg.OCPP.TLS.On() {
+		group.Go(func() error { return g.pki.Run(failed) })
+	}
 	group.Go(func() error {
 		defer endLow()
 		return g.site.Run(siteCtx)

@@ -1,22 +1,26 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/chargeyard/chargeyard/edge/internal/credential"
+	"github.com/chargeyard/chargeyard/edge/internal/pki"
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/wire"
 )
 
 // protocols are the versions that a station can be assumed to speak.
-var protocols = []string{"ocpp1.6"}
+var protocols = []string{"ocpp1.6", "ocpp2.0.1", "ocpp2.1"}
 
 // checker collects what is wrong with the values of a file that could be read.
 type checker struct {
@@ -34,7 +38,8 @@ func check(c *Config, text []byte, before Faults) Faults {
 	k.mqtt(c.MQTT)
 	k.ocpp(c.OCPP)
 	k.rest(c)
-	k.stations(c)
+	k.recorder(c.Recorder)
+	k.stations(c, k.book(c.OCPP.StationProfiles))
 	return k.faults
 }
 
@@ -118,8 +123,10 @@ func (k *checker) mqtt(m MQTT) {
 }
 
 func (k *checker) ocpp(o OCPP) {
-	k.address(o.Listen, "ocpp", "listen")
-	k.word(o.UnknownStations, []string{"accept", "refuse"}, "ocpp", "unknown_stations")
+	k.listeners(o)
+	k.tls(o.TLS)
+	k.word(o.UnknownStations, []string{"accept", "pending", "refuse"}, "ocpp", "unknown_stations")
+	k.word(o.Compression, []string{"auto", "on", "off"}, "ocpp", "compression")
 	if o.UnknownLimit < 1 || o.UnknownLimit > 100_000 {
 		k.fault(fmt.Sprintf("expected 1 to 100000, got %d", o.UnknownLimit), "ocpp", "unknown_limit")
 	}
@@ -142,6 +149,71 @@ func (k *checker) ocpp(o OCPP) {
 	}
 }
 
+// listeners checks the addresses for stations.
+func (k *checker) listeners(o OCPP) {
+	taken := map[string]bool{}
+	listen := func(address string, secure bool, profiles []int, path ...any) {
+		at := append(path, "listen")
+		k.address(address, at...)
+		if taken[address] && !strings.HasSuffix(address, ":0") {
+			k.fault(fmt.Sprintf("expected each address once, got %q again", address), at...)
+		}
+		taken[address] = true
+		k.profiles(profiles, secure, append(path, "profiles")...)
+	}
+	if o.Listen != "" {
+		listen(o.Listen, false, o.Profiles, "ocpp")
+	}
+	if o.TLS.On() {
+		listen(o.TLS.Listen, true, o.TLS.Profiles, "ocpp", "tls")
+	}
+	for i, l := range o.Listeners {
+		listen(l.Listen, l.TLS, l.Profiles, "ocpp", "listeners", i)
+		if l.TLS && !o.TLS.On() {
+			k.fault("expected ocpp.tls with names or certificates, for the certificate to show", "ocpp", "listeners", i, "tls")
+		}
+	}
+	if len(taken) == 0 {
+		k.fault("expected an address for stations here or under ocpp.tls, got none", "ocpp", "listen")
+	}
+}
+
+// profiles checks which security profiles an address admits.
+func (k *checker) profiles(profiles []int, secure bool, path ...any) {
+	can := []int{0, 1}
+	if secure {
+		can = []int{0, 2, 3}
+	}
+	for _, p := range profiles {
+		if !slices.Contains(can, p) {
+			k.fault(fmt.Sprintf("expected some of %s, got %d", strings.Trim(fmt.Sprint(can), "[]"), p), path...)
+			return
+		}
+	}
+}
+
+// tls checks certificates and whom to trust.
+func (k *checker) tls(t TLS) {
+	for i, c := range t.Certificates {
+		if err := pki.CheckPair(pki.KeyPair{Certificate: c.Certificate, Key: c.Key}); err != nil {
+			k.fault("expected a certificate and its key in PEM: "+strings.TrimPrefix(err.Error(), "ocpp.tls.certificates: "), "ocpp", "tls", "certificates", i)
+		}
+	}
+	for i, path := range t.ClientCAs {
+		if err := pki.CheckAuthorities(path); err != nil {
+			k.fault("expected a file with the authority's certificate: "+err.Error(), "ocpp", "tls", "client_ca_files", i)
+		}
+	}
+	for i, name := range t.Names {
+		if !hostName.MatchString(name) && net.ParseIP(name) == nil {
+			k.fault(fmt.Sprintf("expected a host name such as gw-1.example or an address such as 10.0.0.1, got %q", name), "ocpp", "tls", "names", i)
+		}
+	}
+}
+
+// hostName is the form of a DNS name, as a certificate may hold it.
+var hostName = regexp.MustCompile(`^(?:\*\.)?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
+
 func (k *checker) rest(c *Config) {
 	k.word(c.Log.Level, []string{"debug", "info", "warn", "error"}, "log", "level")
 	k.word(c.Log.Format, []string{"auto", "text", "json"}, "log", "format")
@@ -160,7 +232,32 @@ func (k *checker) rest(c *Config) {
 	}
 }
 
-func (k *checker) stations(c *Config) {
+// book reads the station profiles; nil: they cannot be read.
+func (k *checker) book(dir string) *stationprofile.Book {
+	book, err := stationprofile.Load(dir)
+	if faults := stationprofile.Faults(nil); errors.As(err, &faults) {
+		for _, f := range faults {
+			k.fault(f.String(), "ocpp", "station_profiles")
+		}
+	} else if err != nil {
+		k.fault("expected a directory with station profiles: "+err.Error(), "ocpp", "station_profiles")
+	}
+	if err != nil {
+		return nil
+	}
+	return book
+}
+
+func (k *checker) recorder(r Recorder) {
+	if r.Station < 0 || r.Station > 16<<20 {
+		k.fault(fmt.Sprintf("expected a size up to 16MiB, got %d bytes", r.Station), "recorder", "station")
+	}
+	if r.Total < r.Station || r.Total > 1<<30 {
+		k.fault(fmt.Sprintf("expected a size from that of one station to 1GiB, got %d bytes", r.Total), "recorder", "total")
+	}
+}
+
+func (k *checker) stations(c *Config, book *stationprofile.Book) {
 	names := map[event.StationID]int{}
 	name := func(id event.StationID, i int, path ...any) {
 		switch first, taken := names[id]; {
@@ -193,7 +290,37 @@ func (k *checker) stations(c *Config) {
 		if s.MinimumA < 0 || s.MinimumA > 80 {
 			k.fault(fmt.Sprintf("expected 0 to 80 A, got %g", s.MinimumA), "stations", i, "minimum_current_a")
 		}
+		if s.Registration != "" {
+			k.word(s.Registration, []string{"accepted", "pending", "rejected"}, "stations", i, "registration")
+		}
+		if s.Profile != "" && book != nil && book.Named(s.Profile) == nil {
+			k.fault(fmt.Sprintf("expected one of %s, got %q", strings.Join(book.Names(), ", "), s.Profile), "stations", i, "profile")
+		}
+		for _, f := range s.Behaviour.Check() {
+			path := []any{"stations", i, "behaviour"}
+			for key := range strings.SplitSeq(f.Key, ".") {
+				path = append(path, key)
+			}
+			k.fault(f.Text, path...)
+		}
+		k.security(c.OCPP, s, i)
 		k.connectors(s, i)
+	}
+}
+
+// security checks that a station can reach the security profile that it has to.
+func (k *checker) security(o OCPP, s Station, i int) {
+	if len(s.CertificateCN) > 64 {
+		k.fault(fmt.Sprintf("expected at most 64 characters (RFC 5280), got %d", len(s.CertificateCN)), "stations", i, "certificate_cn")
+	}
+	if s.SecurityProfile == nil {
+		return
+	}
+	switch p := *s.SecurityProfile; {
+	case p < 0 || p > 3:
+		k.fault(fmt.Sprintf("expected 0 to 3, got %d", p), "stations", i, "security_profile")
+	case p >= 2 && !o.TLS.On():
+		k.fault(fmt.Sprintf("security profile %d needs TLS: expected ocpp.tls with names or certificates", p), "stations", i, "security_profile")
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
 
@@ -31,6 +32,7 @@ type Config struct {
 	Samples       Samples         `yaml:"samples"`
 	Limits        Limits          `yaml:"limits"`
 	Authorization Authorization   `yaml:"authorization"`
+	Recorder      Recorder        `yaml:"recorder"`
 	Stations      []Station       `yaml:"stations"`
 }
 
@@ -60,18 +62,51 @@ func (m MQTT) Plain() bool {
 
 // OCPP is the endpoint for charging stations.
 type OCPP struct {
-	Listen              string        `yaml:"listen"`
-	UnknownStations     string        `yaml:"unknown_stations"` // accept or refuse
+	Listen              string        `yaml:"listen"`           // plain; empty: none
+	Profiles            []int         `yaml:"profiles"`         // security profiles that it admits
+	TLS                 TLS           `yaml:"tls"`              // the same with TLS
+	Listeners           []Listener    `yaml:"listeners"`        // further ones
+	UnknownStations     string        `yaml:"unknown_stations"` // refuse, pending or accept
 	UnknownLimit        int           `yaml:"unknown_limit"`    // unnamed stations that are accepted
 	AssumeProtocol      string        `yaml:"assume_protocol"`  // for stations that name none
 	Ping                time.Duration `yaml:"ping"`             // between our pings; 0: none
 	ReadDeadlineMinimum time.Duration `yaml:"read_deadline_minimum"`
 	FrameLimit          Bytes         `yaml:"frame_limit"`
-	Heartbeat           time.Duration `yaml:"heartbeat"`     // told to stations at their boot
-	Timeout             time.Duration `yaml:"timeout"`       // of a station's answer
-	TimeoutsToClose     int           `yaml:"timeouts"`      // unanswered calls in a row after which the connection is closed
-	BootWait            time.Duration `yaml:"boot_wait"`     // before a silent station is sent anything
-	RefreshAfter        time.Duration `yaml:"refresh_after"` // before a station that told no status is asked for it
+	Heartbeat           time.Duration `yaml:"heartbeat"`        // told to stations at their boot
+	Timeout             time.Duration `yaml:"timeout"`          // of a station's answer
+	TimeoutsToClose     int           `yaml:"timeouts"`         // unanswered calls in a row after which the connection is closed
+	BootWait            time.Duration `yaml:"boot_wait"`        // before a silent station is sent anything
+	RefreshAfter        time.Duration `yaml:"refresh_after"`    // before a station that told no status is asked for it
+	Compression         string        `yaml:"compression"`      // auto (OCPP 2.x), on or off
+	StationProfiles     string        `yaml:"station_profiles"` // a directory of the installer's own; empty: none
+}
+
+// TLS is what stations that encrypt find. It is switched on by a certificate, or
+// by names to make one for.
+type TLS struct {
+	Listen        string        `yaml:"listen"`          // with names or certificates :8443, otherwise none
+	Profiles      []int         `yaml:"profiles"`        // security profiles that it admits
+	Names         []string      `yaml:"names"`           // DNS names and addresses of the gateway, for the site CA's certificate
+	Certificates  []Certificate `yaml:"certificates"`    // files, instead of the site CA's
+	ClientCAs     []string      `yaml:"client_ca_files"` // further authorities whose stations are believed
+	Organisation  string        `yaml:"organisation"`    // O of every station certificate; empty: not checked
+	AcceptExpired bool          `yaml:"accept_expired"`  // let a station with an expired certificate boot as pending, to renew it
+}
+
+// On tells whether stations can connect with TLS.
+func (t TLS) On() bool { return t.Listen != "" }
+
+// Certificate names a certificate with its chain, and its key: PEM files.
+type Certificate struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// Listener is a further address for stations.
+type Listener struct {
+	Listen   string `yaml:"listen"`
+	TLS      bool   `yaml:"tls"`
+	Profiles []int  `yaml:"profiles"` // security profiles that it admits
 }
 
 // Console is the local page with health and metrics.
@@ -98,6 +133,13 @@ type Authorization struct {
 	Cache   time.Duration `yaml:"cache"`   // how long that answer is remembered
 }
 
+// Recorder bounds the flight recorder, which keeps the last frames of each
+// station in memory.
+type Recorder struct {
+	Station Bytes `yaml:"station"` // of one station; 0: nothing is recorded
+	Total   Bytes `yaml:"total"`   // of all stations together
+}
+
 // Station is one charging station that is known by name.
 type Station struct {
 	Identity       event.StationID   `yaml:"identity"`
@@ -108,6 +150,15 @@ type Station struct {
 	Connectors     []Connector       `yaml:"connectors"`        // where they are not EVSE n, connector 1
 	MinimumA       float64           `yaml:"minimum_current_a"` // it ends sessions when held below this
 	Ping           *bool             `yaml:"ping"`              // false: it cannot take pings
+	// SecurityProfile is the least with which it may connect: 0 to 3; absent: what
+	// it was seen with before.
+	SecurityProfile *int   `yaml:"security_profile"`
+	CertificateCN   string `yaml:"certificate_cn"` // common name of its certificate; absent: its identity
+	Registration    string `yaml:"registration"`   // accepted, pending or rejected; absent: accepted
+	Strict          bool   `yaml:"strict"`         // whatever is off the schema is refused
+	Profile         string `yaml:"profile"`        // the station profile by which it is treated; absent: what fits its model
+	// Behaviour switches what its profile would, for this station alone.
+	Behaviour stationprofile.Behaviour `yaml:"behaviour"`
 }
 
 // Connector says at which EVSE an OCPP 1.6 connector stands, where two of them
@@ -135,11 +186,13 @@ func Default() Config {
 			TimeoutsToClose:     3,
 			BootWait:            30 * time.Second,
 			RefreshAfter:        30 * time.Second,
+			Compression:         "auto",
 		},
 		Console:       Console{Listen: "127.0.0.1:8880"},
 		Samples:       Samples{Flush: 10 * time.Second},
 		Limits:        Limits{Events: 1 << 30, Samples: 512 << 20, Ballast: 8 << 20},
 		Authorization: Authorization{Offline: "known", Ask: 3 * time.Second, Cache: 24 * time.Hour},
+		Recorder:      Recorder{Station: 64 << 10, Total: 16 << 20},
 	}
 }
 
@@ -197,6 +250,9 @@ func Parse(text []byte, environ []string) (Config, error) {
 	c := Default()
 	faults, whole := decode(text, &c)
 	faults = append(faults, override(&c, environ)...)
+	if t := &c.OCPP.TLS; t.Listen == "" && (len(t.Names) > 0 || len(t.Certificates) > 0) {
+		t.Listen = ":8443"
+	}
 	if whole {
 		faults = append(faults, check(&c, text, faults)...)
 	}

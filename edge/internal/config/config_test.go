@@ -125,7 +125,7 @@ func TestExample(t *testing.T) {
 		t.Errorf("gateway %q", got.Gateway)
 	}
 	// Switched on, what is commented out changes nothing.
-	all := regexp.MustCompile(`(?m)^( *)# ((samples|flush|limits|events|samples|ballast|log|level|format|heartbeat|ping|read_deadline_minimum|timeout|timeouts|frame_limit|unknown_limit|boot_wait|refresh_after|ask|cache):|  (flush|events|samples|ballast|level|format):)`).
+	all := regexp.MustCompile(`(?m)^( *)# ((samples|flush|limits|events|samples|ballast|log|level|format|heartbeat|ping|read_deadline_minimum|timeout|timeouts|frame_limit|unknown_limit|boot_wait|refresh_after|compression|ask|cache|recorder|station|total):|  (flush|events|samples|ballast|level|format|station|total):)`).
 		ReplaceAllString(example, "$1$2")
 	same, err := config.Parse([]byte(all), nil)
 	if err != nil {

@@ -41,7 +41,7 @@ func decode(text []byte, c *Config) (faults Faults, whole bool) {
 
 var (
 	lineOf   = regexp.MustCompile(`^line (\d+): `)
-	unknown  = regexp.MustCompile(`^field (.+) not found in type config\.(\w+)$`)
+	unknown  = regexp.MustCompile(`^field (.+) not found in type \w+\.(\w+)$`)
 	mismatch = regexp.MustCompile(`^cannot unmarshal (!!\w+) ?(.*) into (.+)$`)
 )
 
@@ -75,7 +75,7 @@ func wordOf(goType string) string {
 	switch goType {
 	case "time.Duration":
 		return "a time span such as 30s or 5m"
-	case "int", "int64":
+	case "int", "int64", "uint":
 		return "a whole number"
 	case "float64":
 		return "a number"

@@ -38,7 +38,7 @@ func (s *Station) own() stationprofile.Behaviour {
 // configured for it by name, then by the profile that is named for it or fits.
 func (s *Server) profile(config *Station, vendor, model, firmware string) *stationprofile.Profile {
 	found := (*stationprofile.Profile)(nil)
-	if book := s.cfg.Profiles; book != nil {
+	if book := s.cfg.StationProfiles; book != nil {
 		if config.StationProfile != "" {
 			found = book.Named(config.StationProfile)
 		} else {

@@ -36,7 +36,7 @@ func (l *listener) admits(profile int) bool { return slices.Contains(l.Profiles,
 func (s *Server) listen() error {
 	all := s.cfg.Listeners
 	if s.cfg.Listen != "" {
-		all = append([]Listener{{Address: s.cfg.Listen}}, all...)
+		all = append([]Listener{{Address: s.cfg.Listen, Profiles: s.cfg.Profiles}}, all...)
 	}
 	if len(all) == 0 {
 		return errors.New("expected an address to listen on, got none")

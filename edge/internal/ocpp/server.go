@@ -31,6 +31,7 @@ import (
 // Config is how the endpoint behaves.
 type Config struct {
 	Listen              string        // plain, for security profiles 0 and 1; empty: Listeners alone
+	Profiles            []int         // security profiles that Listen admits; none: 0 and 1
 	Listeners           []Listener    // further ones
 	Trust               Trust         // behind every listener with TLS
 	Seen                Seen          // profiles of earlier connections; nil: not remembered
@@ -48,7 +49,7 @@ type Config struct {
 	BootWait            time.Duration // before a station that said nothing is sent anything
 	Stations            map[event.StationID]Station
 	Aliases             map[event.StationID]event.StationID // other names that stations connect with
-	Profiles            *stationprofile.Book                // nil: none
+	StationProfiles     *stationprofile.Book                // nil: none
 	Recorder            Recorder                            // nil: none
 }
 
