@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// rpcStation is a station made with ocpp-rpc, which checks every frame of the
-// gateway against the published schemas; see ocpprpc/station.mjs.
+// rpcStation is a station made with a third-party library and driven by lines of
+// JSON: ocpp-rpc, which checks every frame of the gateway against the published
+// schemas (ocpprpc/station.mjs), or ocpp-go (ocppgo/chargingstation).
 type rpcStation struct {
 	t  *testing.T
 	id string
@@ -40,12 +41,24 @@ type rpcAnswer struct {
 	} `json:"error"`
 }
 
-// newRPCStation starts a station and waits until it has booted.
+// newRPCStation starts a station made with ocpp-rpc and waits until it has
+// booted.
 func newRPCStation(t *testing.T, url, id, protocol string, more ...string) *rpcStation {
 	t.Helper()
-	script := exists(t, filepath.Join("ocpprpc", "station.mjs"))
 	exists(t, filepath.Join("ocpprpc", "node_modules", "ocpp-rpc"))
-	cmd := exec.Command(program(t, "node"), append([]string{script, "--url", url, "--id", id, "--protocol", protocol}, more...)...)
+	return newStation(t, id, append([]string{program(t, "node"), exists(t, filepath.Join("ocpprpc", "station.mjs")),
+		"--url", url, "--id", id, "--protocol", protocol}, more...)...)
+}
+
+// newGoStation starts a station of OCPP 2.0.1 made with ocpp-go.
+func newGoStation(t *testing.T, url, id string, more ...string) *rpcStation {
+	t.Helper()
+	return newStation(t, id, append([]string{peer(t, "chargingstation"), "--url", url, "--id", id}, more...)...)
+}
+
+func newStation(t *testing.T, id string, command ...string) *rpcStation {
+	t.Helper()
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	said := &tail{}
 	cmd.Stderr = said

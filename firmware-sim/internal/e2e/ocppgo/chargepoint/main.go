@@ -33,6 +33,8 @@ type options struct {
 	id         string
 	password   string
 	caFile     string
+	certFile   string
+	keyFile    string
 	vendor     string
 	model      string
 	connectors int
@@ -57,6 +59,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.id, "id", "OCPPGO-1", "identity of this charge point")
 	f.StringVar(&o.password, "password", "", "Basic auth password (security profile 1); none without it")
 	f.StringVar(&o.caFile, "ca", "", "PEM file with the certificate authority of a wss:// address")
+	f.StringVar(&o.certFile, "certificate", "", "PEM file with the charge point's certificate (security profile 3)")
+	f.StringVar(&o.keyFile, "key", "", "PEM file with its key")
 	f.StringVar(&o.vendor, "vendor", "ocpp-go", "chargePointVendor")
 	f.StringVar(&o.model, "model", "v0.19.0", "chargePointModel")
 	f.IntVar(&o.connectors, "connectors", 2, "number of connectors")
@@ -131,7 +135,15 @@ func (o options) socket() (*ws.Client, error) {
 		if !pool.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("read certificate authority %s: no certificate in it", o.caFile)
 		}
-		client = ws.NewTLSClient(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+		conf := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		if o.certFile != "" {
+			own, err := tls.LoadX509KeyPair(o.certFile, o.keyFile)
+			if err != nil {
+				return nil, fmt.Errorf("read the charge point's certificate: %w", err)
+			}
+			conf.Certificates = []tls.Certificate{own}
+		}
+		client = ws.NewTLSClient(conf)
 	}
 	if o.password != "" {
 		client.SetBasicAuth(o.id, o.password)
