@@ -588,7 +588,10 @@ func (n *news) begunAfterAll() (TransactionResult, error) {
 			s.token = r.Token
 		}
 	}
-	readings := n.hear()
+	readings := slices.DeleteFunc(n.hear(), func(d event.Draft) bool { // session.started carries the register
+		u, ok := d.Data.(*event.SessionUpdated)
+		return ok && u.Reading == nil
+	})
 	s.energise(r.ChargingState)
 	for i := range r.Readings {
 		if v := &r.Readings[i]; v.EnergyWh != nil && v.Context != "end" {
