@@ -33,8 +33,10 @@ type Response interface {
 // messages reads from top to bottom.
 type Job struct {
 	Order site.Order
-	// Read decodes the answer to action; nil: answer's own Decode. A version that
-	// adds to another one's answers sets it.
+	// Check holds the payload of a request to the schema; nil: the request's own
+	// Validate. A version that adds to another one's messages sets it.
+	Check func(action string, payload []byte) error
+	// Read decodes the answer to action; nil: the answer's own Decode.
 	Read func(action string, payload []byte, answer Response) ([]lenient.Deviation, error)
 
 	version   string // as reasons name it
@@ -78,10 +80,17 @@ func (j *Job) Tell(o site.Outcome) {
 // Call sends one message and reads its answer. The first one of an order tells
 // the site that the station has been told.
 func (j *Job) Call(request Request, answer Response) error {
-	if err := request.Validate(); err != nil {
+	text := request.AppendJSON(nil)
+	var err error
+	if j.Check != nil {
+		err = j.Check(request.Action(), text)
+	} else {
+		err = request.Validate()
+	}
+	if err != nil {
 		return &unsendable{action: request.Action(), err: err}
 	}
-	payload, err := j.Send(request.Action(), request.AppendJSON(nil))
+	payload, err := j.Send(request.Action(), text)
 	if err != nil {
 		return err
 	}
