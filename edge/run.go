@@ -23,6 +23,8 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/desired"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v16"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v201"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v21"
 	"github.com/chargeyard/chargeyard/edge/internal/outbox"
 	"github.com/chargeyard/chargeyard/edge/internal/pki"
 	"github.com/chargeyard/chargeyard/edge/internal/recorder"
@@ -168,7 +170,7 @@ func (g *gateway) wire(boot string) error {
 	if err != nil {
 		return err
 	}
-	g.server, err = ocpp.New(serving, g.site, g.clock, log, v16.New())
+	g.server, err = ocpp.New(serving, g.site, g.clock, log, v16.New(), v201.New(v201.V201()), v21.New())
 	if err != nil {
 		return err
 	}
