@@ -16,8 +16,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/chargeyard/chargeyard/shared/event"
 )
 
 // Profile is how one sort of station is treated. The zero Profile is what holds
@@ -151,22 +149,6 @@ func (b *Behaviour) Begin(wh *int64) *int64 {
 		return nil // the value of a station that has lost it
 	}
 	return b.Register(wh)
-}
-
-// Correct brings samples, which may share the numbers they point to with nobody,
-// to what the station means.
-func (b *Behaviour) Correct(samples []event.Sample) {
-	if b.EnergyScale == 0 && b.PowerScale == 0 {
-		return
-	}
-	for i := range samples {
-		s := &samples[i]
-		s.EnergyWh, s.ExportWh = b.Register(s.EnergyWh), b.Register(s.ExportWh)
-		if s.PowerW != nil && b.PowerScale != 0 {
-			scaled := *s.PowerW * b.PowerScale
-			s.PowerW = &scaled
-		}
-	}
 }
 
 // fits tells whether a pattern fits a word.
