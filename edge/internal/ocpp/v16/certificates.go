@@ -2,7 +2,9 @@ package v16
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
@@ -22,7 +24,7 @@ func use(kind string) (ocpp16.CertificateUse, string) {
 	if u, ok := uses[kind]; ok {
 		return u, ""
 	}
-	return "", fmt.Sprintf("kind: OCPP 1.6 has csms_root and manufacturer_root, got %q", kind)
+	return "", fmt.Sprintf("kind: OCPP 1.6 has csms_root and manufacturer_root, and v2g_root and mo_root for Plug & Charge, got %q", kind)
 }
 
 // hashOf is a certificate's hash as the domain knows it.
@@ -46,6 +48,16 @@ func (j *errand) installed(u ocpp16.CertificateUse) ([]event.CertificateHash, er
 }
 
 func (j *errand) listCertificates(p *event.ListCertificatesParams) (site.Outcome, error) {
+	if p.Kind == "" {
+		return j.listAll()
+	}
+	if tunnelUses[p.Kind] != "" {
+		hashes, err := j.tunnelInstalledOf(p.Kind)
+		if err != nil {
+			return j.tunnelFailure(err)
+		}
+		return site.Outcome{State: event.StateSucceeded, Result: job.Result(map[string]any{"certificates": hashes})}, nil
+	}
 	u, wrong := use(p.Kind)
 	if wrong != "" {
 		return job.Unsupportedf("%s", wrong), nil
@@ -57,7 +69,46 @@ func (j *errand) listCertificates(p *event.ListCertificatesParams) (site.Outcome
 	return site.Outcome{State: event.StateSucceeded, Result: job.Result(map[string]any{"certificates": hashes})}, nil
 }
 
+// listAll asks for the certificates of every kind; those of Plug & Charge where
+// the charge point knows the tunnel.
+func (j *errand) listAll() (site.Outcome, error) {
+	type installed struct {
+		event.CertificateHash
+		Kind string `json:"kind"`
+	}
+	all := []installed{}
+	for _, kind := range slices.Sorted(maps.Keys(uses)) {
+		hashes, err := j.installed(uses[kind])
+		if err != nil {
+			return site.Outcome{}, err
+		}
+		for _, h := range hashes {
+			all = append(all, installed{h, kind})
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(tunnelUses)) {
+		hashes, err := j.tunnelInstalledOf(kind)
+		if errors.Is(err, errNoTunnel) || err != nil && job.Lacking(err) {
+			break
+		}
+		if err != nil {
+			return site.Outcome{}, err
+		}
+		for _, h := range hashes {
+			all = append(all, installed{h, kind})
+		}
+	}
+	return site.Outcome{State: event.StateSucceeded, Result: job.Result(map[string]any{"certificates": all})}, nil
+}
+
 func (j *errand) installCertificate(p *event.InstallCertificateParams) (site.Outcome, error) {
+	if p.Kind == "v2g_root" || p.Kind == "mo_root" {
+		certificate, err := job.ParseCertificate(p.Certificate)
+		if err != nil {
+			return job.Rejectedf("certificate: %v", err), nil
+		}
+		return j.tunnelInstallRoot(p.Kind, p.Certificate, certificate)
+	}
 	u, wrong := use(p.Kind)
 	if wrong != "" {
 		return job.Unsupportedf("%s", wrong), nil
@@ -100,6 +151,9 @@ func (j *errand) deleteCertificate(p *event.DeleteCertificateParams) (site.Outco
 	}
 	switch answer.Status.Fold() {
 	case ocpp16.DeleteCertificateStatusNotFound:
+		if word, err := j.tunnelDeleteHash(p.Hash); err == nil && job.VerdictOf(word) == job.Accepted {
+			return site.Outcome{State: event.StateSucceeded, Reason: "deleted by the message of Plug & Charge"}, nil
+		}
 		return job.Failedf("the charge point has no such certificate"), nil
 	case ocpp16.DeleteCertificateStatusFailed:
 		return job.Failedf("the charge point could not delete it"), nil
@@ -137,7 +191,15 @@ func (j *errand) checkDeleted(hash event.CertificateHash) (gone, known bool) {
 // signCertificate hands over a signed chain or, without one, asks for a request
 // to sign.
 func (j *errand) signCertificate(p *event.SignCertificateParams) (site.Outcome, error) {
+	switch p.Kind {
+	case "", "station":
+	case kindV2G:
+		return j.tunnelHandOver(p.Chain)
+	default:
+		return job.Unsupportedf("kind: OCPP 1.6 has station, and v2g for Plug & Charge, got %q", p.Kind), nil
+	}
 	if p.Chain == "" {
+		j.given.invite(ocpp16.ActionSignCertificate)
 		return j.triggerExtended(ocpp16.ExtendedMessageTriggerSignChargePointCertificate)
 	}
 	var answer ocpp16.CertificateSignedResponse

@@ -2,6 +2,7 @@ package v16
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -83,6 +85,9 @@ func (j *errand) read(keys []string) (values []ocpp16.KeyValue, unknown []string
 
 // chunk is how many of n keys may be asked for at once.
 func (j *errand) chunk(n int) int {
+	if most := j.c.Profile().ConfigurationChunk; most > 0 {
+		return most
+	}
 	if n <= fewKeys {
 		return fewKeys
 	}
@@ -136,6 +141,9 @@ func (j *errand) getConfiguration(p *event.GetConfigurationParams) (site.Outcome
 	reason := ""
 	if len(keys) > 0 {
 		values, unknown, err = j.read(keys)
+	} else if !stationprofile.On(j.c.Profile().ConfigurationList, true) {
+		values, _, err = j.read(standardKeys)
+		reason = "the charge point does not list its keys: those of the standard were asked for"
 	} else if values, _, err = j.ask(); refusesAll(values, err) {
 		// No answer, an error, or an empty list: by name it may work.
 		values, _, err = j.read(standardKeys)
@@ -181,6 +189,16 @@ func (j *errand) setConfiguration(p *event.SetConfigurationParams) (site.Outcome
 	var worst site.Outcome // the outcome of the first key that was not simply accepted
 	done, reboot := 0, false
 	for i, v := range p.Variables {
+		if strings.EqualFold(v.Variable, keyPassword) {
+			password, hexadecimal, ok := passwordOf(v.Value)
+			if !ok {
+				return job.Rejectedf("%s: expected 16 to 20 bytes as text, or 32 to 40 hexadecimal digits, got %d characters", keyPassword, len(v.Value)), nil
+			}
+			if err := j.newPassword(password); err != nil {
+				return site.Outcome{}, fmt.Errorf("the new password is not kept, nothing was sent: %w", err)
+			}
+			v.Value = hexadecimal
+		}
 		var answer ocpp16.ChangeConfigurationResponse
 		if err := j.Call(&ocpp16.ChangeConfigurationRequest{Key: v.Variable, Value: v.Value}, &answer); err != nil {
 			return site.Outcome{}, err

@@ -56,6 +56,7 @@ func (j *errand) shapes() []shape {
 			all = append(all, shape{ocpp16.ChargingProfilePurposeTxProfile, n})
 		}
 	}
+	all = j.preferred(all)
 	memory := j.model.Load()
 	able := slices.DeleteFunc(slices.Clone(all), func(s shape) bool { return !memory.Can(s.feature()) })
 	if len(able) == 0 { // it may have learned
@@ -64,9 +65,29 @@ func (j *errand) shapes() []shape {
 	return able
 }
 
+// preferred orders shapes as the station profile says, and leaves out what it does
+// not name; all of them stay where it names none that fits.
+func (j *errand) preferred(all []shape) []shape {
+	var out []shape
+	for _, name := range j.c.Profile().LimitPurposes {
+		if name == "ChargingStationMaxProfile" { // the word of 2.x
+			name = string(ocpp16.ChargingProfilePurposeChargePointMaxProfile)
+		}
+		for _, s := range all {
+			if string(s.purpose) == name {
+				out = append(out, s)
+			}
+		}
+	}
+	if len(out) == 0 {
+		return all
+	}
+	return out
+}
+
 // quotas lists the units in which to try a limit, that of the command first.
 func (j *errand) quotas(p *event.SetLimitParams) []job.Quota {
-	return job.Quotas(p, j.c.Config().MinimumA, j.model.Load())
+	return job.Quotas(p, j.c.Profile().MinimumA, j.model.Load())
 }
 
 // learnSmartCharging asks the charge point once for what its profiles may be.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/metering"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
@@ -24,15 +25,20 @@ type peer struct {
 	dialect    *Dialect
 	c          *ocpp.Conversation
 	st         *site.Station
-	connectors []ocpp.Connector // that are not EVSE n, connector 1
-	accepted   bool             // a known station that comes without a boot is
-	booted     bool             // a boot came over this connection
-	running    map[int]int64    // transactions seen on this connection, by EVSE
+	connectors []ocpp.Connector        // that are not EVSE n, connector 1
+	accepted   bool                    // a known station that comes without a boot is
+	booted     bool                    // a boot came over this connection
+	running    map[int]int64           // transactions seen on this connection, by EVSE
+	watches    map[int]*metering.Watch // of the meters, by EVSE
+	given      given
+	vendor     atomic.Pointer[string] // that the charge point speaks of Plug & Charge as; nil: it did not yet
 	model      atomic.Pointer[job.Model]
 }
 
 // Joined implements ocpp.Peer.
-func (p *peer) Joined(site.Connection) {}
+func (p *peer) Joined(site.Connection) {
+	p.accepted = p.st.Registration() == site.RegistrationAccepted
+}
 
 // Close implements site.Device.
 func (p *peer) Close(reason string) { p.c.Close(reason) }
@@ -71,8 +77,9 @@ func (p *peer) connector(evse, connector int) int64 {
 
 // Handle implements ocpp.Peer. The frequent messages come first.
 func (p *peer) Handle(b []byte, action string, payload []byte, received time.Time) ([]byte, error) {
-	if !p.accepted && action != ocpp16.ActionBootNotification && action != ocpp16.ActionStopTransaction {
-		// OCPP 1.6 §4.2: before acceptance nothing else; a stop would be lost.
+	if !p.accepted && action != ocpp16.ActionBootNotification && action != ocpp16.ActionStopTransaction && !p.given.welcome(action) {
+		// OCPP 1.6 §4.2: before acceptance nothing that was not asked for; a stop
+		// would be lost.
 		return b, &ocpp.CallError{Code: ocppj.SecurityError, Description: "the charge point is not accepted, expected BootNotification"}
 	}
 	switch action {
@@ -116,6 +123,9 @@ func (p *peer) unknownAction(b []byte, action string, payload []byte) ([]byte, e
 	}
 	p.c.Warn("unexpected action", "action", action, "answer", string(refusal.Code))
 	p.c.Deviated("action", action, "")
+	if p.c.Config().Strict {
+		return b, refusal
+	}
 	report := site.DataReport{Action: action, Payload: bytes.Clone(payload), Reason: refusal.Description}
 	if err := p.st.Data(report); err != nil {
 		return b, err
@@ -143,6 +153,9 @@ func (p *peer) decode(m ocpp16.Request, payload []byte, bearable ...string) (bor
 	if len(found) > 0 {
 		p.c.DeviatedIn(m.Action(), found)
 	}
+	if p.c.Config().Strict {
+		return nil, p.strict(m, found, err)
+	}
 	if err == nil {
 		return nil, nil
 	}
@@ -157,6 +170,22 @@ func (p *peer) decode(m ocpp16.Request, payload []byte, bearable ...string) (bor
 		}
 	}
 	return wrong.Problems, nil
+}
+
+// strict refuses whatever is off the schema. What is refused leaves no trace but
+// the count.
+func (p *peer) strict(m ocpp16.Request, found []lenient.Deviation, err error) error {
+	if err == nil && len(found) == 0 {
+		if err = m.Validate(); err != nil {
+			p.c.Deviated("invalid", m.Action(), err.Error())
+		}
+	} else if err != nil {
+		p.c.Deviated("problem", m.Action(), err.Error())
+	}
+	if refusal := ocpp.Strict(ocppj.V16, found, err); refusal != nil {
+		return refusal
+	}
+	return nil
 }
 
 func bears(bearable []string, path string) bool {
@@ -191,7 +220,8 @@ func (p *peer) meterValues(b, payload []byte) ([]byte, error) {
 	if err != nil {
 		return b, err
 	}
-	report := site.MeterReport{EVSE: evse, Connector: connector, Samples: samplesOf(m.MeterValue, p.count)}
+	report := site.MeterReport{EVSE: evse, Connector: connector, Samples: p.samples(m.MeterValue)}
+	report.Suspect = p.implausible(evse, report.Samples)
 	if m.TransactionID != nil {
 		id := transactionOf(*m.TransactionID)
 		report.Transaction = &id
@@ -260,7 +290,7 @@ func (p *peer) authorize(b, payload []byte) ([]byte, error) {
 	if _, err := p.decode(&m, payload); err != nil {
 		return b, err
 	}
-	result, err := p.st.Authorize(tokenOf(m.IDTag))
+	result, err := p.st.Authorize(p.token(m.IDTag))
 	if err != nil {
 		return b, err
 	}
@@ -284,8 +314,8 @@ func (p *peer) startTransaction(b, payload []byte) ([]byte, error) {
 		}
 	}
 	report := site.StartReport{
-		EVSE: evse, Connector: connector, Token: tokenOf(m.IDTag),
-		MeterWh: registerOf(m.MeterStart, !wrong.lacks("meterStart")), Time: timeOf(m.Timestamp),
+		EVSE: evse, Connector: connector, Token: p.token(m.IDTag),
+		MeterWh: p.c.Profile().Begin(registerOf(m.MeterStart, !wrong.lacks("meterStart"))), Time: timeOf(m.Timestamp),
 	}
 	if m.ReservationID != nil && *m.ReservationID > 0 && *m.ReservationID < 1<<31 {
 		report.Reservation = int(*m.ReservationID)
@@ -295,6 +325,7 @@ func (p *peer) startTransaction(b, payload []byte) ([]byte, error) {
 		return b, err
 	}
 	p.runs(evse, result.Transaction)
+	p.begins(evse, report)
 	answer := ocpp16.StartTransactionResponse{IDTagInfo: tagInfo(result.AuthorizeResult), TransactionID: result.Transaction}
 	return answer.AppendJSON(b), nil
 }
@@ -304,18 +335,21 @@ func (p *peer) startTransaction(b, payload []byte) ([]byte, error) {
 func (p *peer) stopTransaction(b, payload []byte) ([]byte, error) {
 	var m ocpp16.StopTransactionRequest
 	wrong, err := p.decode(&m, payload, "meterStop", "timestamp", "idTag", "reason", "transactionData")
+	if err != nil && p.c.Config().Strict {
+		return b, err
+	}
 	if err != nil {
 		return p.keepStop(b, payload, nil, err.Error())
 	}
 	report := site.StopReport{
 		Transaction: transactionOf(m.TransactionID),
-		MeterWh:     registerOf(m.MeterStop, !wrong.lacks("meterStop")),
+		MeterWh:     p.c.Profile().Register(registerOf(m.MeterStop, !wrong.lacks("meterStop"))),
 		Time:        timeOf(m.Timestamp),
 		Reason:      reasonOf(m.Reason),
-		Readings:    samplesOf(m.TransactionData, p.count),
+		Readings:    p.samples(m.TransactionData),
 	}
 	if m.IDTag != "" {
-		token := tokenOf(m.IDTag)
+		token := p.token(m.IDTag)
 		report.Token = &token
 	}
 	for evse, id := range p.running {
@@ -367,7 +401,8 @@ func (p *peer) bootNotification(b, payload []byte) ([]byte, error) {
 	if err != nil {
 		return b, err
 	}
-	p.model.Store(p.dialect.models.Of("model " + m.ChargePointVendor + "\x00" + m.ChargePointModel + "\x00" + m.FirmwareVersion))
+	p.c.SetModel(m.ChargePointVendor, m.ChargePointModel, m.FirmwareVersion)
+	p.known(site.BootReport{Vendor: m.ChargePointVendor, Model: m.ChargePointModel, Firmware: m.FirmwareVersion})
 	p.booted = true
 	p.accepted = registration.Status == "accepted"
 	p.c.Log().Info("station booted", "vendor", m.ChargePointVendor, "model", m.ChargePointModel,
@@ -375,7 +410,7 @@ func (p *peer) bootNotification(b, payload []byte) ([]byte, error) {
 	answer := ocpp16.BootNotificationResponse{
 		Status:      registrationOf(registration.Status),
 		CurrentTime: lenient.At(registration.Time),
-		Interval:    seconds(registration.Interval),
+		Interval:    seconds(p.interval(registration)),
 	}
 	return answer.AppendJSON(b), nil
 }
@@ -385,6 +420,12 @@ func (p *peer) dataTransfer(b, payload []byte) ([]byte, error) {
 	var m ocpp16.DataTransferRequest
 	if _, err := p.decode(&m, payload, "data", "messageId"); err != nil {
 		return b, err
+	}
+	if answer, ok, err := p.plugAndCharge(&m); ok || err != nil {
+		if err != nil {
+			return b, err
+		}
+		return answer.AppendJSON(b), nil
 	}
 	report := site.DataReport{
 		Action: ocpp16.ActionDataTransfer, Vendor: m.VendorID, Message: m.MessageID, Reason: "unknown vendor",

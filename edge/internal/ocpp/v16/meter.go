@@ -8,14 +8,9 @@ import (
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
 
-// oddities is told about what was not as it should be: the kind of deviation, the
-// measurand, what was written.
-type oddities func(kind, where, text string)
-
 // samplesOf turns the meter values of a message into samples, one for each
 // moment and context.
-func samplesOf(values []ocpp16.MeterValue, odd oddities) []event.Sample {
-	rules := metering.Rules{Odd: odd}
+func samplesOf(values []ocpp16.MeterValue, rules metering.Rules) []event.Sample {
 	samples := make([]event.Sample, 0, len(values))
 	for i := range values {
 		mv := &values[i]

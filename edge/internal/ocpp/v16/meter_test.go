@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/metering"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
 
@@ -89,7 +90,7 @@ func TestSamplesOf(t *testing.T) {
 				t.Fatal(err)
 			}
 			var odd []string
-			got, err := json.Marshal(samplesOf(m.MeterValue, func(kind, _, _ string) { odd = append(odd, kind) }))
+			got, err := json.Marshal(samplesOf(m.MeterValue, metering.Rules{Odd: func(kind, _, _ string) { odd = append(odd, kind) }}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +111,7 @@ func TestSampleTimes(t *testing.T) {
 	if _, err := m.Decode([]byte(payload)); err != nil {
 		t.Fatal(err)
 	}
-	got := samplesOf(m.MeterValue, func(string, string, string) {})
+	got := samplesOf(m.MeterValue, metering.Rules{Odd: func(string, string, string) {}})
 	if len(got) != 2 || got[0].DeviceTime != "2026-11-22T06:01:02" || got[0].Time.IsZero() || got[1].DeviceTime != "soon" || !got[1].Time.IsZero() {
 		t.Errorf("got %+v", got)
 	}
@@ -130,7 +131,7 @@ func BenchmarkSamplesOf(b *testing.B) {
 		if _, err := m.Decode(payload); err != nil {
 			b.Fatal(err)
 		}
-		if s := samplesOf(m.MeterValue, none); len(s) != 1 {
+		if s := samplesOf(m.MeterValue, metering.Rules{Odd: none}); len(s) != 1 {
 			b.Fatal(s)
 		}
 	}
@@ -148,7 +149,7 @@ func FuzzSamplesOf(f *testing.F) {
 		for _, mv := range m.MeterValue {
 			taken += len(mv.SampledValue)
 		}
-		samples := samplesOf(m.MeterValue, func(string, string, string) {})
+		samples := samplesOf(m.MeterValue, metering.Rules{Odd: func(string, string, string) {}})
 		if taken > 0 && len(samples) == 0 {
 			t.Error("values disappeared")
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
@@ -113,6 +114,7 @@ func (j *errand) atOptional() *int64 {
 }
 
 func (j *errand) start(p *event.StartParams) (site.Outcome, error) {
+	j.given.tell(p.Token.Value)
 	request := &ocpp16.RemoteStartTransactionRequest{ConnectorID: j.atOptional(), IDTag: p.Token.Value}
 	if p.LimitA != nil {
 		// OCPP 1.6 §5.11: of purpose TxProfile, without a transaction.
@@ -150,6 +152,9 @@ func (j *errand) stop() (site.Outcome, error) {
 func (j *errand) unlock(p *event.UnlockParams) (site.Outcome, error) {
 	if j.Order.EVSE == 0 {
 		return job.Rejectedf("evse is missing, expected which one to unlock"), nil
+	}
+	if profile := j.c.Profile(); profile.Unlock == stationprofile.None {
+		return job.Unsupportedf("the station profile %s says that there is nothing to unlock", profile.Name), nil
 	}
 	request := &ocpp16.UnlockConnectorRequest{ConnectorID: j.connector(j.Order.EVSE, max(p.Connector, 1))}
 	var answer ocpp16.UnlockConnectorResponse
@@ -201,6 +206,7 @@ func (j *errand) setAvailability(p *event.SetAvailabilityParams) (site.Outcome, 
 }
 
 func (j *errand) reserve(p *event.ReserveParams) (site.Outcome, error) {
+	j.given.tell(p.Token.Value)
 	request := &ocpp16.ReserveNowRequest{
 		ConnectorID: j.at(), ExpiryDate: lenient.At(p.Until), IDTag: p.Token.Value,
 		ParentIDTag: p.Parent, ReservationID: int64(p.Reservation),

@@ -23,6 +23,7 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/ocpptest"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v16"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -118,6 +119,13 @@ func TestOrders(t *testing.T) {
 		return out
 	}
 	listMax := step{"GetConfiguration", `\{"key":\["SendLocalListMaxLength"\]\}`, `{"configurationKey":[{"key":"SendLocalListMaxLength","readonly":true,"value":"2"}]}`}
+	// tunnel is a message of Plug & Charge over OCPP 1.6.
+	tunnel := func(message, data string) string {
+		return `\{"vendorId":"org.openchargealliance.iso15118pnc","messageId":"` + message + `","data":"` + data + `"\}`
+	}
+	inside := func(data string) string {
+		return fmt.Sprintf(`{"status":"Accepted","data":%q}`, data)
+	}
 	tests := []struct {
 		name   string
 		kind   event.CommandType
@@ -252,10 +260,10 @@ func TestOrders(t *testing.T) {
 		{name: "installed and not there", kind: event.CommandInstallCertificate, params: event.InstallCertificateParams{Kind: "manufacturer_root", Certificate: certificate},
 			steps: []step{{"InstallCertificate", `.*"ManufacturerRootCertificate".*`, yes}, {"GetInstalledCertificateIds", `.*`, `{"status":"NotFound"}`}}, state: event.StateFailed},
 		{name: "no certificate", kind: event.CommandInstallCertificate, params: event.InstallCertificateParams{Kind: "csms_root", Certificate: "x"}, state: event.StateRejected, reason: "PEM"},
-		{name: "kind of 2.x", kind: event.CommandInstallCertificate, params: event.InstallCertificateParams{Kind: "v2g_root", Certificate: certificate}, state: event.StateUnsupported, reason: "kind"},
+		{name: "kind of 2.x", kind: event.CommandInstallCertificate, params: event.InstallCertificateParams{Kind: "oem_root", Certificate: certificate}, state: event.StateUnsupported, reason: "kind"},
 		{name: "security extension M04", kind: event.CommandDeleteCertificate, params: event.DeleteCertificateParams{Hash: hash},
 			steps: []step{{"DeleteCertificate", `\{"certificateHashData":\{"hashAlgorithm":"SHA256",.*`, yes}, {"GetInstalledCertificateIds", `.*`, `{"status":"NotFound"}`}, {"GetInstalledCertificateIds", `.*`, `{"status":"NotFound"}`}}, state: event.StateSucceeded},
-		{name: "delete what is not there", kind: event.CommandDeleteCertificate, params: event.DeleteCertificateParams{Hash: hash}, steps: []step{{"DeleteCertificate", `.*`, `{"status":"NotFound"}`}}, state: event.StateFailed},
+		{name: "delete what is not there", kind: event.CommandDeleteCertificate, params: event.DeleteCertificateParams{Hash: hash}, steps: []step{{"DeleteCertificate", `.*`, `{"status":"NotFound"}`}, {"DataTransfer", tunnel("DeleteCertificate", `.*`), `{"status":"UnknownVendorId"}`}}, state: event.StateFailed},
 		{name: "security extension M03", kind: event.CommandListCertificates, params: event.ListCertificatesParams{Kind: "csms_root"},
 			steps: []step{{"GetInstalledCertificateIds", `.*`, `{"status":"Accepted","certificateHashData":[` + hashJSON("") + `]}`}}, state: event.StateSucceeded, result: `\{"certificates":\[\{"algorithm":"SHA256".*\}\]\}`},
 		{name: "security extension A02 ask", kind: event.CommandSignCertificate, params: event.SignCertificateParams{}, steps: []step{{"ExtendedTriggerMessage", `\{"requestedMessage":"SignChargePointCertificate"\}`, yes}}, state: event.StateAccepted},
@@ -267,6 +275,56 @@ func TestOrders(t *testing.T) {
 		{name: "vendor it does not know", kind: event.CommandSendData, params: event.SendDataParams{Vendor: "V"}, steps: []step{{"DataTransfer", `.*`, `{"status":"UnknownVendorId"}`}}, state: event.StateUnsupported},
 		{name: "call", kind: event.CommandCall, params: event.CallParams{Protocol: "ocpp1.6", Action: "GetLocalListVersion", Payload: json.RawMessage(`{}`)}, steps: []step{{"GetLocalListVersion", `\{\}`, `{"listVersion":3}`}}, state: event.StateSucceeded, result: `\{"listVersion":3\}`},
 		{name: "call of another version", kind: event.CommandCall, params: event.CallParams{Protocol: "ocpp2.0.1", Action: "GetReport", Payload: json.RawMessage(`{}`)}, state: event.StateUnsupported, reason: "ocpp2.0.1"},
+		// what station profiles switch
+		{name: "profile limit_unit", kind: event.CommandSetLimit, evse: 1, params: event.SetLimitParams{LimitW: a(6900), Until: until}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{LimitUnit: "A"}},
+			steps: []step{smart, {"SetChargingProfile", profile("TxDefaultProfile", "A", "10"), yes}, {"GetCompositeSchedule", `.*`, schedule("A", 10)}}, state: event.StateSucceeded, reason: "amperes only"},
+		{name: "profile limit_purposes", kind: event.CommandSetLimit, params: event.SetLimitParams{LimitA: a(10), Until: until}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{LimitPurposes: []string{"TxDefaultProfile", "ChargingStationMaxProfile"}}},
+			steps: []step{smart, {"SetChargingProfile", profile("TxDefaultProfile", "A", "10"), `{"status":"Rejected"}`}, {"SetChargingProfile", profile("TxDefaultProfile", "W", "2300"), `{"status":"Rejected"}`},
+				{"SetChargingProfile", profile("ChargePointMaxProfile", "A", "10"), yes}, {"GetCompositeSchedule", `.*`, schedule("A", 10)}}, state: event.StateSucceeded},
+		{name: "profile minimum_current_a", kind: event.CommandSetLimit, evse: 1, params: event.SetLimitParams{LimitA: a(2), Until: until}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{MinimumA: 6}},
+			steps: []step{smart, {"SetChargingProfile", profile("TxDefaultProfile", "A", "6"), yes}, {"GetCompositeSchedule", `.*`, schedule("A", 6)}}, state: event.StateFailed, held: "6 A"},
+		{name: "profile configuration_chunk", kind: event.CommandGetConfiguration, params: event.GetConfigurationParams{Variables: variables("A", "", "B", "", "C", "")}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{ConfigurationChunk: 2}},
+			steps: []step{{"GetConfiguration", `\{"key":\["A","B"\]\}`, `{"unknownKey":["A","B"]}`}, {"GetConfiguration", `\{"key":\["C"\]\}`, `{"unknownKey":["C"]}`}}, state: event.StateSucceeded},
+		{name: "profile configuration_list", kind: event.CommandGetConfiguration, params: event.GetConfigurationParams{}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{ConfigurationList: new(bool), ConfigurationChunk: 1000}},
+			steps: []step{{"GetConfiguration", `\{"key":\["AllowOfflineTxForUnknownId",.*\]\}`, `{"configurationKey":[{"key":"HeartbeatInterval","readonly":false,"value":"60"}]}`}}, state: event.StateSucceeded, reason: "does not list"},
+		{name: "profile unlock none", kind: event.CommandUnlock, evse: 1, params: event.UnlockParams{}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{Unlock: "none"}}, state: event.StateUnsupported, reason: "nothing to unlock"},
+		{name: "profile trigger extended", kind: event.CommandTrigger, params: event.TriggerParams{Message: "heartbeat"}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{Trigger: "extended"}},
+			steps: []step{{"ExtendedTriggerMessage", `\{"requestedMessage":"Heartbeat"\}`, yes}}, state: event.StateAccepted},
+		{name: "profile trigger plain", kind: event.CommandTrigger, params: event.TriggerParams{Message: "heartbeat"}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{Trigger: "plain"}},
+			steps: []step{{"TriggerMessage", `\{"requestedMessage":"Heartbeat"\}`, `!NotImplemented`}}, state: event.StateUnsupported},
+		{name: "profile trigger none", kind: event.CommandTrigger, params: event.TriggerParams{Message: "heartbeat"}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{Trigger: "none"}}, state: event.StateUnsupported},
+		// the password
+		{name: "password as text", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: variables("AuthorizationKey", "0123456789abcdef")},
+			steps: []step{{"ChangeConfiguration", `\{"key":"AuthorizationKey","value":"30313233343536373839616263646566"\}`, yes}, {"GetConfiguration", `.*`, `{}`}}, state: event.StateSucceeded, reason: "does not tell"},
+		{name: "password in hexadecimal", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: variables("AuthorizationKey", "00112233445566778899aabbccddeeff")},
+			steps: []step{{"ChangeConfiguration", `\{"key":"AuthorizationKey","value":"00112233445566778899aabbccddeeff"\}`, yes}, {"GetConfiguration", `.*`, `{}`}}, state: event.StateSucceeded,
+			result: `\[\{"variable":"AuthorizationKey","status":"Accepted"\}\]`},
+		{name: "quirk 9 password too short to set", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: variables("AuthorizationKey", "short")}, state: event.StateRejected, reason: "16 to 20 bytes"},
+		// Plug & Charge
+		{name: "Plug & Charge root", kind: event.CommandInstallCertificate, params: event.InstallCertificateParams{Kind: "v2g_root", Certificate: certificate},
+			steps: []step{{"DataTransfer", tunnel("InstallCertificate", `\{\\"certificate\\":\\"-----BEGIN.*\\"certificateType\\":\\"V2GRootCertificate\\"\}`), inside(yes)},
+				{"DataTransfer", tunnel("GetInstalledCertificateIds", `\{\\"certificateType\\":\[\\"V2GRootCertificate\\"\]\}`), inside(`{"status":"Accepted","certificateHashDataChain":[{"certificateType":"V2GRootCertificate","certificateHashData":` + hashJSON("") + `}]}`)}},
+			state: event.StateSucceeded},
+		{name: "Plug & Charge root refused", kind: event.CommandInstallCertificate, params: event.InstallCertificateParams{Kind: "mo_root", Certificate: certificate},
+			steps: []step{{"DataTransfer", tunnel("InstallCertificate", `.*MORootCertificate.*`), inside(`{"status":"Rejected"}`)}}, state: event.StateRejected},
+		{name: "Plug & Charge unknown", kind: event.CommandInstallCertificate, params: event.InstallCertificateParams{Kind: "mo_root", Certificate: certificate},
+			steps: []step{{"DataTransfer", tunnel("InstallCertificate", `.*`), `{"status":"UnknownVendorId"}`}}, state: event.StateUnsupported, reason: "Plug & Charge"},
+		{name: "Plug & Charge answer without data", kind: event.CommandListCertificates, params: event.ListCertificatesParams{Kind: "mo_root"},
+			steps: []step{{"DataTransfer", tunnel("GetInstalledCertificateIds", `.*`), yes}}, state: event.StateFailed},
+		{name: "Plug & Charge list", kind: event.CommandListCertificates, params: event.ListCertificatesParams{Kind: "v2g_chain"},
+			steps: []step{{"DataTransfer", tunnel("GetInstalledCertificateIds", `.*V2GCertificateChain.*`), inside(`{"status":"Accepted","certificateHashDataChain":[{"certificateType":"V2GCertificateChain","certificateHashData":` + hashJSON("") + `,"childCertificateHashData":[` + hashJSON("1") + `]}]}`)}},
+			state: event.StateSucceeded, result: `\{"certificates":\[\{.*"serial":"abc123"\},\{.*"serial":"1abc123"\}\]\}`},
+		{name: "list of all kinds", kind: event.CommandListCertificates, params: event.ListCertificatesParams{},
+			steps: []step{{"GetInstalledCertificateIds", `.*CentralSystemRootCertificate.*`, `{"status":"Accepted","certificateHashData":[` + hashJSON("") + `]}`}, {"GetInstalledCertificateIds", `.*ManufacturerRootCertificate.*`, `{"status":"NotFound"}`},
+				{"DataTransfer", tunnel("GetInstalledCertificateIds", `.*`), `{"status":"UnknownVendorId"}`}},
+			state: event.StateSucceeded, result: `\{"certificates":\[\{.*"serial":"abc123","kind":"csms_root"\}\]\}`},
+		{name: "Plug & Charge delete", kind: event.CommandDeleteCertificate, params: event.DeleteCertificateParams{Hash: hash},
+			steps: []step{{"DeleteCertificate", `.*`, `{"status":"NotFound"}`}, {"DataTransfer", tunnel("DeleteCertificate", `.*abc123.*`), inside(yes)}}, state: event.StateSucceeded},
+		{name: "Plug & Charge chain", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Kind: "v2g", Chain: certificate},
+			steps: []step{{"DataTransfer", tunnel("CertificateSigned", `.*V2GCertificate.*`), inside(yes)}}, state: event.StateSucceeded},
+		{name: "Plug & Charge request to sign", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Kind: "v2g"},
+			steps: []step{{"DataTransfer", tunnel("TriggerMessage", `\{\\"requestedMessage\\":\\"SignV2GCertificate\\"\}`), inside(yes)}}, state: event.StateAccepted},
+		{name: "kind of 2.1", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Kind: "v2g20"}, state: event.StateUnsupported, reason: "kind"},
 		{name: "call without an object", kind: event.CommandCall, params: event.CallParams{Protocol: "ocpp1.6", Action: "Reset", Payload: json.RawMessage(`[]`)}, state: event.StateRejected},
 	}
 	seen := map[event.CommandType]bool{}

@@ -2,9 +2,11 @@ package v16
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
+	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
@@ -25,26 +27,32 @@ var triggers = map[string]struct {
 }
 
 func (j *errand) trigger(p *event.TriggerParams) (site.Outcome, error) {
-	words, ok := triggers[p.Message]
-	if !ok {
-		return job.Rejectedf("message: expected boot, heartbeat, status, meter, firmware, log or sign_certificate, got %q", p.Message), nil
+	if p.Message == "sign_v2g_certificate" {
+		return j.tunnelHandOver("")
 	}
+	words, ok := triggers[p.Message]
+	if custom, named := strings.CutPrefix(p.Message, "custom:"); named && custom != "" {
+		words.plain, words.extended, ok = ocpp16.MessageTrigger(custom), ocpp16.ExtendedMessageTrigger(custom), true
+	}
+	if !ok {
+		return job.Unsupportedf("message: OCPP 1.6 has boot, heartbeat, status, meter, firmware, log, sign_certificate and, for Plug & Charge, sign_v2g_certificate, got %q", p.Message), nil
+	}
+	j.given.invite(string(words.plain))
+	j.given.invite(strings.Replace(string(words.extended), "SignChargePointCertificate", ocpp16.ActionSignCertificate, 1))
 	if words.plain == "" {
 		return j.triggerExtended(words.extended)
 	}
-	var answer ocpp16.TriggerMessageResponse
-	err := j.Call(&ocpp16.TriggerMessageRequest{RequestedMessage: words.plain, ConnectorID: j.atOptional()}, &answer)
-	if err != nil && !job.Lacking(err) {
+	word, err := j.askFor(&ocpp16.TriggerMessageRequest{RequestedMessage: words.plain, ConnectorID: j.atOptional()}, words.extended)
+	if err != nil {
 		return site.Outcome{}, err
 	}
-	if err == nil && job.VerdictOf(string(answer.Status)) != job.NotSupported {
-		return job.Judge(string(answer.Status), event.StateAccepted), nil
-	}
-	// A charge point with the security extension may know it by the other message.
-	return j.triggerExtended(words.extended)
+	return job.Judge(word, event.StateAccepted), nil
 }
 
 func (j *errand) triggerExtended(word ocpp16.ExtendedMessageTrigger) (site.Outcome, error) {
+	if profile := j.c.Profile(); profile.Trigger == stationprofile.None || profile.Trigger == stationprofile.Plain {
+		return job.Unsupportedf("the station profile %s says that the charge point cannot be asked for %s", profile.Name, word), nil
+	}
 	var answer ocpp16.ExtendedTriggerMessageResponse
 	err := j.Call(&ocpp16.ExtendedTriggerMessageRequest{RequestedMessage: word, ConnectorID: j.atOptional()}, &answer)
 	if err != nil {
@@ -54,13 +62,16 @@ func (j *errand) triggerExtended(word ocpp16.ExtendedMessageTrigger) (site.Outco
 }
 
 // Refresh implements site.Device: it asks for a boot, if none came over this
-// connection, and for the status of every silent connector: without a connector
+// connection or the charge point was not accepted, and for the status of every silent connector: without a connector
 // many answer for connector 0 or for the first one only. Charge points that
 // cannot be asked are left alone.
 func (p *peer) Refresh(silent []event.Address) {
+	if profile := p.c.Profile(); profile.Refresh == stationprofile.None || profile.Trigger == stationprofile.None {
+		return
+	}
 	j := &errand{peer: p, Job: job.Own(p.c, version)}
 	var asks []ocpp16.TriggerMessageRequest
-	if !p.booted {
+	if !p.booted || !p.accepted {
 		asks = append(asks, ocpp16.TriggerMessageRequest{RequestedMessage: ocpp16.MessageTriggerBootNotification})
 	}
 	status := ocpp16.TriggerMessageRequest{RequestedMessage: ocpp16.MessageTriggerStatusNotification}
@@ -75,7 +86,7 @@ func (p *peer) Refresh(silent []event.Address) {
 	p.c.Go(func() {
 		for i := range asks {
 			word := string(asks[i].RequestedMessage)
-			answer, err := j.askFor(&asks[i])
+			answer, err := j.askFor(&asks[i], ocpp16.ExtendedMessageTrigger(word))
 			if err != nil {
 				p.c.Log().Info("charge point cannot be asked for its state", "message", word, "err", err)
 				if i > 0 || !job.Lacking(err) { // it may know the other message
@@ -92,15 +103,19 @@ func (p *peer) Refresh(silent []event.Address) {
 
 // askFor asks for a message, by the request of the security extension where the
 // charge point does not have the plain one, and returns its status word.
-func (j *errand) askFor(ask *ocpp16.TriggerMessageRequest) (string, error) {
-	var answer ocpp16.TriggerMessageResponse
-	err := j.Call(ask, &answer)
-	if err == nil && job.VerdictOf(string(answer.Status)) != job.NotSupported || err != nil && !job.Lacking(err) {
-		return string(answer.Status), err
+func (j *errand) askFor(ask *ocpp16.TriggerMessageRequest, word ocpp16.ExtendedMessageTrigger) (string, error) {
+	how := j.c.Profile().Trigger
+	if how == stationprofile.None {
+		return "NotSupported", nil
+	}
+	if how != stationprofile.Extended {
+		var answer ocpp16.TriggerMessageResponse
+		err := j.Call(ask, &answer)
+		if how == stationprofile.Plain || err == nil && job.VerdictOf(string(answer.Status)) != job.NotSupported || err != nil && !job.Lacking(err) {
+			return string(answer.Status), err
+		}
 	}
 	var extended ocpp16.ExtendedTriggerMessageResponse
-	err = j.Call(&ocpp16.ExtendedTriggerMessageRequest{
-		RequestedMessage: ocpp16.ExtendedMessageTrigger(ask.RequestedMessage), ConnectorID: ask.ConnectorID,
-	}, &extended)
+	err := j.Call(&ocpp16.ExtendedTriggerMessageRequest{RequestedMessage: word, ConnectorID: ask.ConnectorID}, &extended)
 	return string(extended.Status), err
 }

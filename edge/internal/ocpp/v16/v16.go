@@ -40,7 +40,12 @@ func (*Dialect) Actions() []string {
 // Converse returns the dialect's side of a conversation.
 func (d *Dialect) Converse(c *ocpp.Conversation) ocpp.Peer {
 	p := &peer{dialect: d, c: c, st: c.Station(), accepted: true, connectors: c.Config().Connectors}
+	if boot := p.st.Boot(); boot != (site.BootReport{}) {
+		p.known(boot) // as at its last start
+		return p
+	}
 	p.model.Store(d.models.Of("station " + string(c.Identity())))
+	p.limitUnit(p.model.Load())
 	return p
 }
 
