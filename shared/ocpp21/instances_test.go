@@ -25,6 +25,7 @@ var version = schematest.Version{
 }
 
 func TestVerdicts(t *testing.T)    { version.Verdicts(t) }
+func TestGolden(t *testing.T)      { version.Golden(t) }
 func TestRefusals(t *testing.T)    { version.Refusals(t) }
 func TestDecodeAgain(t *testing.T) { version.DecodeAgain(t) }
 func TestSchemas(t *testing.T)     { version.Schemas(t) }

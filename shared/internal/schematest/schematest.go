@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -127,6 +128,145 @@ func (v Version) Verdicts(t *testing.T) {
 		t.Errorf("expected instances of %d messages, got %d", v.Messages, len(seen))
 	}
 }
+
+// Golden reads the frames of testdata/frames.txt and writes them again: every
+// message of the version is there, clean, valid, and comes out with the same
+// fields and values as it came in.
+func (v Version) Golden(t *testing.T) {
+	seen := map[string]bool{}
+	for _, g := range v.frames(t) {
+		f, line := g.Frame, g.line
+		if f.Type != ocppj.CallResult {
+			if unanswered := v.NewResponse(f.Action) == nil; unanswered != (f.Type == ocppj.Send) {
+				t.Errorf("%s: %s without an answer: %v", line, f.Type, unanswered)
+			}
+		}
+		m := v.New(t, g.message)
+		seen[g.message] = true
+		if deviations, err := m.Decode(f.Payload); err != nil || len(deviations) > 0 {
+			t.Errorf("%s: %v, deviations %v", line, err, deviations)
+		}
+		if err := m.Validate(); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		f.Payload = m.AppendJSON(nil)
+		if again := f.Append(nil); !SameJSON(t, again, []byte(line)) {
+			t.Errorf("%s became %s", line, again)
+		}
+	}
+	if len(seen) != v.Messages {
+		t.Errorf("expected frames of %d messages, got %d", v.Messages, len(seen))
+	}
+}
+
+// frame is a line of testdata/frames.txt.
+type frame struct {
+	ocppj.Frame
+	line    string
+	message string // AuthorizeRequest
+}
+
+// frames reads the golden frames of the package under test.
+func (v Version) frames(tb testing.TB) []frame {
+	tb.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "frames.txt"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var list []frame
+	actions := map[string]string{} // by id
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		f, err := ocppj.Parse([]byte(line))
+		if err != nil || f.Repaired {
+			tb.Fatalf("%s: %v, repaired %v", line, err, f.Repaired)
+		}
+		switch f.Type {
+		case ocppj.Call, ocppj.Send:
+			actions[f.ID] = f.Action
+			list = append(list, frame{f, line, f.Action + "Request"})
+		case ocppj.CallResult:
+			if actions[f.ID] == "" {
+				tb.Fatalf("%s: no request has its id", line)
+			}
+			list = append(list, frame{f, line, actions[f.ID] + "Response"})
+		default:
+			tb.Fatalf("%s: expected a CALL, a CALLRESULT or a SEND", line)
+		}
+	}
+	return list
+}
+
+// Seed is a payload to begin fuzzing with.
+type Seed struct {
+	Message, Payload string
+}
+
+// Fuzz gives any payload to any message. Nothing panics, memory for records is
+// bounded, and what was understood can be written as JSON that reads back as the
+// same. The golden frames are seeds, and each with its values in quotes.
+func (v Version) Fuzz(f *testing.F, seeds ...Seed) {
+	var names []string
+	index := map[string]uint8{}
+	add := func(message, payload string) {
+		if _, ok := index[message]; !ok {
+			index[message] = uint8(len(names))
+			names = append(names, message)
+		}
+		f.Add(index[message], []byte(payload))
+	}
+	for _, g := range v.frames(f) {
+		add(g.message, string(g.Payload))
+		add(g.message, odd.Replace(string(g.Payload)))
+	}
+	for _, s := range seeds {
+		add(s.Message, s.Payload)
+	}
+	if len(names) != v.Messages || len(names) > 256 {
+		f.Fatalf("expected %d messages, at most 256, got %d", v.Messages, len(names))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, payload []byte) {
+		name := names[int(which)%len(names)]
+		first := v.New(t, name)
+		deviations, err := first.Decode(payload)
+		if len(deviations) > lenient.MaxRecords {
+			t.Errorf("%d deviations", len(deviations))
+		}
+		for _, d := range deviations {
+			if !utf8.ValidString(d.Path + d.Text) {
+				t.Errorf("deviation %q is not UTF-8", d)
+			}
+		}
+		if err != nil && err.Error() == "" {
+			t.Error("an error without a text")
+		}
+		invalid := first.Validate()
+		if err == nil && len(deviations) == 0 && invalid == nil {
+			if code, description := ocppj.Refuse(v.Protocol, deviations, err); code != "" {
+				t.Errorf("a payload without fault is refused with %s: %s", code, description)
+			}
+		}
+
+		written := first.AppendJSON(nil)
+		if !json.Valid(written) {
+			t.Fatalf("%s %q was written as %q", name, payload, written)
+		}
+		second := v.New(t, name)
+		if _, err := second.Decode(written); err != nil {
+			t.Fatalf("%s %q was written as %q: %v", name, payload, written, err)
+		}
+		if again := second.AppendJSON(nil); string(again) != string(written) {
+			t.Fatalf("%s %q was written as %q, then as %q", name, payload, written, again)
+		}
+	})
+}
+
+// odd makes of a payload what a charger might: numbers in quotes, one value for
+// a list, names in other case, null.
+var odd = strings.NewReplacer(`:1,`, `:"1",`, `:16,`, `:"16,5",`, `:[{`, `:{`, `}]`, `}`, `"status"`, `"Status"`, `:true`, `:"TRUE"`, `:false`, `:null`, `Z"`, `"`)
 
 // Refusals shows that strict mode refuses exactly what the schemas do, with the
 // codes of the version: ocppj.Refuse with what Decode and Validate found.
