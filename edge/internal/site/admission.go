@@ -35,7 +35,11 @@ func (st *Station) Registration() string {
 	if st.id == "" {
 		return RegistrationAccepted
 	}
-	return st.site.registration(st.id)
+	r := st.site.registration(st.id)
+	if r == RegistrationAccepted && st.info.Pending {
+		return RegistrationPending
+	}
+	return r
 }
 
 func (s *Site) registration(id event.StationID) string {
@@ -47,6 +51,28 @@ func (s *Site) registration(id event.StationID) string {
 		return RegistrationPending
 	}
 	return RegistrationAccepted
+}
+
+// barred tells why a station that is not accepted gets no order of a type; empty:
+// it does. OCPP 2.0.1 B02.FR.05, B03.FR.03.
+func (st *Station) barred(t event.CommandType) string {
+	if t.ForGateway() {
+		return ""
+	}
+	switch now := st.Registration(); now {
+	case RegistrationAccepted:
+		return ""
+	case RegistrationRejected:
+		return "the station is rejected: it gets no orders until somebody admits it"
+	default:
+		switch t {
+		case event.CommandGetConfiguration, event.CommandSetConfiguration, event.CommandTrigger, event.CommandReset,
+			event.CommandInstallCertificate, event.CommandDeleteCertificate, event.CommandListCertificates, event.CommandSignCertificate,
+			event.CommandUpdateFirmware, event.CommandGetLog, event.CommandSendData, event.CommandCall:
+			return ""
+		}
+		return "the station is " + now + ": it may be configured and may not charge until somebody admits it"
+	}
 }
 
 // Boot is what the station said of itself at its last start, also over an earlier

@@ -231,6 +231,9 @@ func (st *Station) pump() {
 		}
 	}
 	if st.current == nil && st.device != nil {
+		st.handChain()
+	}
+	if st.current == nil && st.device != nil && st.Registration() == RegistrationAccepted {
 		st.stand(now)
 	}
 }
@@ -245,6 +248,12 @@ func (st *Station) try(c *command) {
 		return
 	}
 	if st.device == nil || !judged && !st.harmless(c) {
+		return
+	}
+	if reason := st.barred(c.cmd.Type); reason != "" {
+		if m, ok := advance(c.phase, inRefused, event.StateRejected); ok {
+			st.moveOn(c, m, reason, nil)
+		}
 		return
 	}
 	if reason := st.aim(c); reason != "" {

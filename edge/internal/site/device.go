@@ -131,8 +131,9 @@ func (st *Station) ExternalLimit(r ExternalLimit) error {
 	return st.commit(Change{Events: []event.Draft{draft(stamp, st.at(r.EVSE, 0), stamp.Time, ev)}})
 }
 
-// Certificate takes a station's wish to have its certificate signed; the answer
-// comes later, as a command.
+// Certificate takes a station's wish to have its certificate signed. The site's
+// own CA signs it, else the manager is asked; the chain goes to the device as a
+// Standing order. Where nobody signs a command may bring the chain later.
 func (st *Station) Certificate(r CertificateReport) error {
 	stamp := st.site.clock.Stamp()
 	payload, err := json.Marshal(struct {
@@ -143,7 +144,11 @@ func (st *Station) Certificate(r CertificateReport) error {
 		return notKept("certificate request", err)
 	}
 	ev := &event.DataReceived{Action: "SignCertificate", Payload: payload, Reason: "a request to sign a certificate"}
-	return st.say(hash("certificate", r.CSR, r.Kind), stamp.Time, stamp, ev, fact{kind: factCertificate, word: r.CSR})
+	if err := st.say(hash("certificate", r.CSR, r.Kind), stamp.Time, stamp, ev, fact{kind: factCertificate, word: r.CSR}); err != nil {
+		return err
+	}
+	st.sign(r)
+	return nil
 }
 
 func wh64(n int) string {

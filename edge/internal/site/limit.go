@@ -57,7 +57,7 @@ func (s *Site) SetPlan(p Plan) error {
 		return err
 	}
 	s.mu.Lock()
-	s.plan = p
+	s.plan, s.planned = p, true
 	s.mu.Unlock()
 	for _, st := range s.all() {
 		st.live.mu.Lock()

@@ -344,7 +344,7 @@ func TestOwe(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := owe(tt.wanted, tt.want, tt.told); got != tt.owed {
+			if got := owe(tt.wanted, tt.want, true, tt.told); got != tt.owed {
 				t.Errorf("owes %d, want %d", got, tt.owed)
 			}
 		})
@@ -413,4 +413,57 @@ func TestPlanForBusyStation(t *testing.T) {
 			t.Errorf("orders %q", got)
 		}
 	})
+}
+
+// What a plan no longer wants is taken back also where the gateway started in
+// between; what nobody has said to be withdrawn stays.
+func TestWithdrawnWhileDown(t *testing.T) {
+	tests := []struct {
+		name string
+		plan *Plan // after the restart; nil: none came
+		want []string
+	}{
+		{name: "withdrawn", plan: &Plan{}, want: []string{"clear_limit 0 standing default", "clear_limit 0 standing"}},
+		{name: "changed", plan: &Plan{LimitA: map[event.StationID]float64{"CP1": 10}}, want: []string{"clear_limit 0 standing default", "set_limit 0 10 standing"}},
+		{name: "not known", want: nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, r *rig) {
+				if err := r.site.SetPlan(Plan{LimitA: map[event.StationID]float64{"CP1": 16}, FallbackA: map[event.StationID]float64{"CP1": 6}}); err != nil {
+					t.Fatal(err)
+				}
+				d, _ := r.connect("CP1", 1)
+				d.answer = obey(delivered, succeeded)
+				r.pass(time.Minute)
+				r.restart()
+				if tt.plan != nil {
+					if err := r.site.SetPlan(*tt.plan); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range 2 { // it is taken back once
+					d = &fakeDevice{answer: obey(delivered, succeeded)}
+					r.at("CP1", func(st *Station) {
+						if _, err := st.Connected(d, ConnectionInfo{Protocol: "ocpp1.6"}); err != nil {
+							t.Error(err)
+						}
+					})
+					r.pass(time.Minute)
+					if tt.plan != nil && len(tt.plan.LimitA) > 0 {
+						break
+					}
+					if got := orders(d); !slices.Equal(got, tt.want) {
+						t.Errorf("orders %q, want %q", got, tt.want)
+					}
+					tt.want = nil
+				}
+				if tt.want != nil {
+					if got := orders(d); !slices.Equal(got, tt.want) {
+						t.Errorf("orders %q, want %q", got, tt.want)
+					}
+				}
+			})
+		})
+	}
 }

@@ -162,11 +162,16 @@ func verdict(c *command, f fact) (state event.CommandState, reason string) {
 			return event.StateSucceeded, "the session has ended"
 		}
 	case *event.ResetParams:
-		if f.kind == factBooted {
+		switch {
+		case f.kind == factBooted:
 			return event.StateSucceeded, "the station has started again"
+		case c.evse != 0 && f.kind == factStatus && f.evse == c.evse && c.phase == phaseAccepted && showsAvailability(true, f.status):
+			// OCPP 2.0.1 B11.FR.08: only the EVSE, which tells its status anew
+			return event.StateSucceeded, "the EVSE has told its status anew"
 		}
 	case *event.SetAvailabilityParams:
-		if f.kind == factStatus && f.evse == c.evse && showsAvailability(p.Available, f.status) {
+		if f.kind == factStatus && f.evse == c.evse && showsAvailability(p.Available, f.status) &&
+			(p.Connector == 0 || f.connector == p.Connector || f.connector == 0) {
 			return event.StateSucceeded, "its status shows it"
 		}
 	case *event.ReserveParams:
@@ -176,6 +181,9 @@ func verdict(c *command, f fact) (state event.CommandState, reason string) {
 	case *event.CancelReservationParams:
 		if f.kind == factStatus && c.evse != 0 && f.evse == c.evse && f.status != event.StatusReserved {
 			return event.StateSucceeded, "its status shows it"
+		}
+		if f.kind == factReservation && f.request == p.Reservation {
+			return event.StateSucceeded, "the station says that it is gone"
 		}
 	case *event.TriggerParams:
 		if f.kind == triggered(p.Message) && (there || f.evse == 0) && !c.untold() {
@@ -198,7 +206,9 @@ func verdict(c *command, f fact) (state event.CommandState, reason string) {
 		case p.Chain == "" && f.kind == factCertificate:
 			return event.StateSucceeded, "the station sent its request"
 		case p.Chain != "" && f.kind == factConnected && f.profile >= 3:
-			return event.StateSucceeded, "the station came back with a certificate"
+			if want := leafSerial(p.Chain); want == "" || f.word == "" || want == f.word {
+				return event.StateSucceeded, "the station came back with a certificate"
+			}
 		case p.Chain != "" && f.kind == factSecurity && strings.HasPrefix(f.word, "InvalidCharg"):
 			return event.StateFailed, "the station says that the certificate is not valid"
 		}
@@ -223,7 +233,8 @@ func jobVerdict(word, done string) (event.CommandState, string) {
 	case word == done:
 		return event.StateSucceeded, "the station says: " + word
 	case strings.Contains(word, "fail"), strings.Contains(word, "invalid"), strings.Contains(word, "revoked"),
-		strings.Contains(word, "not_supported"), strings.Contains(word, "denied"), strings.Contains(word, "bad_message"):
+		strings.Contains(word, "not_supported"), strings.Contains(word, "denied"), strings.Contains(word, "bad_message"),
+		strings.Contains(word, "cancel"): // 2.x: a newer one took its place
 		return event.StateFailed, "the station says: " + word
 	}
 	return "", ""
@@ -255,11 +266,18 @@ func triggered(message string) factKind {
 		return factFirmware
 	case "log":
 		return factLog
-	case "sign_certificate":
+	case "transaction":
+		return factTransaction
+	case "publish_firmware":
+		return factPublish
+	case "sign_certificate", "sign_v2g_certificate", "sign_v2g20_certificate", "sign_combined_certificate":
 		return factCertificate
 	}
 	return factNone
 }
+
+// customTrigger tells whether a trigger is the device's own: what it causes is too.
+func customTrigger(message string) bool { return strings.HasPrefix(message, "custom:") }
 
 // withinLimit tells whether the newest of samples that measured anything keeps
 // to a limit, with room for a meter's error.
@@ -413,12 +431,19 @@ func (st *Station) lookAgain() {
 func (st *Station) alreadySeen(c *command) (string, bool) {
 	switch p := c.params.(type) {
 	case *event.TriggerParams:
+		if customTrigger(p.Message) {
+			return "the station agreed; what it sends is its own", true
+		}
 		return "the message came", c.early
 	case *event.SetAvailabilityParams:
 		if c.scheduled {
 			return "", false
 		}
-		return "its status shows it", st.showAvailability(c.evse, p.Available, fact{})
+		return "its status shows it", st.showAvailability(c.evse, p.Connector, p.Available, fact{})
+	case *event.ReserveParams: // OCPP 2.0.1 H01.FR.08: no status tells of it
+		return "the station agreed; a reservation of any place shows at none", c.evse == 0
+	case *event.SignCertificateParams:
+		return "the station took it and does not connect with it", p.Chain != "" && (p.Kind != "" && p.Kind != "station" || st.info.SecurityProfile < 3)
 	case *event.CancelReservationParams:
 		for i := range st.connectors {
 			if k := &st.connectors[i]; c.evse != 0 && k.evse == c.evse && k.status == event.StatusReserved {
@@ -430,13 +455,14 @@ func (st *Station) alreadySeen(c *command) (string, bool) {
 	return "", false
 }
 
-// showAvailability tells whether every place of an EVSE, or of the station, that
-// has told its status shows an availability; f is news of one of them.
-func (st *Station) showAvailability(evse int, available bool, f fact) bool {
+// showAvailability tells whether every place of a connector (0: of the whole EVSE),
+// or of the station, that has told its status shows an availability; f is news of
+// one of them.
+func (st *Station) showAvailability(evse, connector int, available bool, f fact) bool {
 	shown := false
 	for i := range st.connectors {
 		k := &st.connectors[i]
-		if evse != 0 && k.evse != evse || evse == 0 && k.number == 0 && k.evse != 0 {
+		if evse != 0 && k.evse != evse || evse == 0 && k.number == 0 && k.evse != 0 || connector != 0 && k.number != 0 && k.number != connector {
 			continue
 		}
 		status, told := k.status, k.told
@@ -461,7 +487,7 @@ func (st *Station) availabilityShown(c *command, f fact) (event.CommandState, st
 	if k := st.connector(0, 0); k != nil && k.told || f.evse == 0 {
 		return "", "" // it speaks for itself
 	}
-	if !st.showAvailability(0, p.Available, f) {
+	if !st.showAvailability(0, 0, p.Available, f) {
 		return "", ""
 	}
 	return event.StateSucceeded, "the status of each of its connectors shows it"
@@ -476,6 +502,8 @@ func (st *Station) held(c *command) bool {
 	}
 	switch p := c.params.(type) {
 	case *event.SetAvailabilityParams:
+		return c.scheduled && busy
+	case *event.ResetParams: // OCPP 2.0.1 B12.FR.01: once nothing is charging
 		return c.scheduled && busy
 	case *event.SetLimitParams:
 		return !busy && st.site.now().Before(p.Until)

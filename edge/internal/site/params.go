@@ -88,7 +88,14 @@ func checkParams(params any) error {
 		if p.Kind == "" {
 			p.Kind = "soft"
 		}
-		return need(p.Kind == "soft" || p.Kind == "hard", `kind "soft" or "hard"`)
+		return need(p.Kind == "soft" || p.Kind == "hard" || p.Kind == "resume", `kind "soft", "hard" or "resume"`)
+	case *event.SetAvailabilityParams:
+		return need(p.Connector >= 0, "a connector of 0 or more")
+	case *event.ShowMessageParams:
+		if p.ID < 0 {
+			return need(false, "an id of 0 or more")
+		}
+		return need(p.Text != "" || p.ID != 0, "a text, or the id of a message to take away")
 	case *event.SetLimitParams:
 		if (p.LimitA == nil) == (p.LimitW == nil) {
 			return need(false, "one of limit_a and limit_w")
@@ -100,7 +107,8 @@ func checkParams(params any) error {
 	case *event.SetConfigurationParams:
 		return need(len(p.Variables) > 0, "at least one variable")
 	case *event.TriggerParams:
-		return need(triggered(p.Message) != factNone, "message boot, heartbeat, status, meter, firmware, log or sign_certificate")
+		return need(triggered(p.Message) != factNone || customTrigger(p.Message),
+			"message boot, heartbeat, status, meter, transaction, firmware, publish_firmware, log, sign_certificate, sign_v2g_certificate, sign_v2g20_certificate, sign_combined_certificate or custom:…")
 	case *event.ReserveParams:
 		if p.Reservation <= 0 {
 			return need(false, "a positive reservation")

@@ -23,6 +23,7 @@ const (
 	kindReservation Kind = "reservation" // by number
 	kindLimit       Kind = "limit"       // lease, by EVSE
 	kindCredential  Kind = "credential"  // passwords changed since they were named
+	kindStanding    Kind = "standing"    // what a device holds of the site plan
 )
 
 // record encodes v, which is made of plain fields and cannot fail.
@@ -249,6 +250,12 @@ func (s *Site) restoreOne(r *Record) error {
 		}
 		st := s.station(r.Key.Station)
 		st.limits = append(st.limits, v)
+	case kindStanding:
+		var v standingState
+		if err := into(&v); err != nil {
+			return err
+		}
+		s.station(r.Key.Station).standing.restore(v)
 	case kindCredential:
 		var v credential
 		if err := into(&v); err != nil {

@@ -36,6 +36,7 @@ type ConnectionInfo struct {
 	Remote          string // network address
 	SecurityProfile int    // 0 to 3, as OCPP counts them
 	Certificate     string // serial number of the station's certificate, lower-case hexadecimal; empty: it showed none
+	Pending         bool   // it may be configured over this connection, and not charge: its certificate has expired, say
 }
 
 // BootReport is what a station says of itself when it starts.

@@ -130,6 +130,7 @@ type Site struct {
 	floors   map[event.StationID]int64 // highest transaction that the manager knows
 	welcomed bool                      // the manager has told its highest transactions
 	plan     Plan
+	planned  bool // somebody has said what the plan is since this start
 	commands map[event.CommandID]*command
 
 	credentials map[event.StationID]credential
@@ -281,7 +282,7 @@ func (s *Site) RoomFor(id event.StationID, most int) bool {
 }
 
 // SetStations replaces the stations that the manager admits. Who is connected
-// stays so.
+// stays so, and is asked to start again where that changes its registration.
 func (s *Site) SetStations(list []Admission) {
 	admitted := make(map[event.StationID]Admission, len(list))
 	for _, a := range list {
@@ -290,6 +291,27 @@ func (s *Site) SetStations(list []Admission) {
 	s.mu.Lock()
 	s.admitted = admitted
 	s.mu.Unlock()
+	for _, st := range s.all() {
+		st.live.mu.Lock()
+		connected := st.live.info.Connected
+		st.live.mu.Unlock()
+		if connected {
+			s.readmit(st)
+		}
+	}
+}
+
+// readmit has a station say again that it started where it is to be told
+// otherwise now, at once or as soon as it has room.
+func (s *Site) readmit(st *Station) {
+	err := st.TryPost(func() {
+		if st.device != nil && st.bootedConn && st.registered != st.Registration() {
+			st.device.Refresh(nil)
+		}
+	})
+	if errors.Is(err, ErrBusy) {
+		time.AfterFunc(time.Second, func() { s.readmit(st) })
+	}
 }
 
 // RaiseTransactions makes sure that no transaction number up to highest is given

@@ -30,6 +30,7 @@ type told struct {
 	a       float64
 	given   bool     // a holds in the device
 	unsure  bool     // nobody knows what the device holds: it has started anew
+	earlier bool     // an earlier start of the gateway has told it
 	refused bool     // it does not want it; not tried again until something changes
 	failed  *float64 // the newest that it could not do, which has been told
 }
@@ -85,10 +86,12 @@ const (
 	owedClear
 )
 
-// owe compares what a plan wants with what a device has been told.
-func owe(wanted float64, want bool, t told) owed {
+// owe compares what a plan wants with what a device has been told. What an earlier
+// start told is not taken back before somebody has said what the plan is now: the
+// section may be damaged, and the circuit is not.
+func owe(wanted float64, want, planned bool, t told) owed {
 	switch {
-	case t.refused:
+	case t.refused, !want && t.earlier && !planned:
 		return owedNothing
 	case want && (t.unsure || !t.given || t.a != wanted):
 		return owedSet
@@ -107,8 +110,9 @@ func (st *Station) stand(now time.Time) {
 	st.site.mu.Lock()
 	limitA, limited := st.site.plan.LimitA[st.id]
 	fallbackA, fallback := st.site.plan.FallbackA[st.id]
+	planned := st.site.planned
 	st.site.mu.Unlock()
-	switch owe(fallbackA, fallback, s.fallback) {
+	switch owe(fallbackA, fallback, planned, s.fallback) {
 	case owedSet:
 		st.order(event.CommandSetLimit, 0, &event.SetLimitParams{LimitA: &fallbackA}, true)
 		return
@@ -117,7 +121,7 @@ func (st *Station) stand(now time.Time) {
 		return
 	}
 	if st.limitAt(0) == nil {
-		switch owe(limitA, limited, s.limit) {
+		switch owe(limitA, limited, planned, s.limit) {
 		case owedSet:
 			st.order(event.CommandSetLimit, 0, &event.SetLimitParams{LimitA: &limitA}, false)
 			return
@@ -201,6 +205,9 @@ func (st *Station) stood(evse int, p *event.SetLimitParams, fallback bool, o Out
 		return
 	}
 	st.wake(time.Now())
+	if !lease && evse == 0 {
+		st.keepStanding()
+	}
 	if l := st.limitAt(evse); l != nil && lease {
 		l.forgotten = false
 		if o.State == event.StateSucceeded {
@@ -217,6 +224,43 @@ func (st *Station) stood(evse int, p *event.SetLimitParams, fallback bool, o Out
 		st.tellStanding(evse, &event.SetLimitParams{LimitA: holds.LimitA, LimitW: holds.LimitW, Until: p.Until}, fallback, "effective", o.Reason)
 	default:
 		st.tellStanding(evse, p, fallback, "effective", "")
+	}
+}
+
+// standingState is what a device holds of the site plan, so that what is withdrawn
+// while the gateway is down can be taken back from it.
+type standingState struct {
+	Limit    *float64 `json:"l,omitempty"`
+	Fallback *float64 `json:"f,omitempty"`
+}
+
+// keepStanding remembers over a restart what the device holds. Where that fails
+// the plan is told again, and nothing is lost but what a plan to come withdraws.
+func (st *Station) keepStanding() {
+	key := Key{Kind: kindStanding, Station: st.id}
+	var v standingState
+	if t := st.standing.limit; t.given {
+		v.Limit = &t.a
+	}
+	if t := st.standing.fallback; t.given {
+		v.Fallback = &t.a
+	}
+	c := Change{Delete: []Key{key}}
+	if v != (standingState{}) {
+		c = Change{Put: []Record{record(key, v)}}
+	}
+	if err := st.commit(c); err != nil {
+		st.logger().Warn("what the device holds of the site plan is not kept", "err", err)
+	}
+}
+
+// restore takes up what the device held when the gateway stopped.
+func (s *standing) restore(v standingState) {
+	if v.Limit != nil {
+		s.limit = told{a: *v.Limit, given: true, unsure: true, earlier: true}
+	}
+	if v.Fallback != nil {
+		s.fallback = told{a: *v.Fallback, given: true, unsure: true, earlier: true}
 	}
 }
 

@@ -57,6 +57,7 @@ type Station struct {
 	boot       BootReport
 	booted     bool      // boot data is known, of this connection or an earlier one
 	bootedConn bool      // a boot came over this connection
+	registered string    // as the answer to it said
 	checkAt    time.Time // monotonic: when to ask for status, or to call it unknown; zero: settled
 	refreshed  bool      // it was asked since checkAt was set
 	relearn    bool      // connectors that stay silent until checkAt are gone
@@ -68,6 +69,9 @@ type Station struct {
 
 	open  []*session // running sessions, in the order of their starts
 	ended []*session // what is remembered of past ones, oldest first
+
+	signing []signing                     // requests for certificates that are being signed
+	chains  []event.SignCertificateParams // to be handed to the device
 
 	commands     []*command // not final, in the order they came
 	current      *command   // told to the device and not answered yet
@@ -290,7 +294,7 @@ func (st *Station) Connected(d Device, info ConnectionInfo) (Connection, error) 
 		}
 		c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, info.event()))
 	}
-	hits := st.effects(fact{kind: factConnected, profile: info.SecurityProfile})
+	hits := st.effects(fact{kind: factConnected, profile: info.SecurityProfile, word: info.Certificate})
 	st.addEffects(&c, hits, stamp)
 	if len(c.Events) > 0 {
 		if err := st.commit(c); err != nil {
@@ -398,9 +402,9 @@ func (st *Station) Booted(r BootReport) (Registration, error) {
 	ev := &event.StationBooted{
 		Protocol: st.info.Protocol, Vendor: r.Vendor, Model: r.Model, Serial: r.Serial, Firmware: r.Firmware,
 		ICCID: r.ICCID, IMSI: r.IMSI, MeterType: r.MeterType, MeterSerial: r.MeterSerial,
-		Reason: r.Reason, Registration: "accepted",
+		Reason: r.Reason, Registration: st.Registration(),
 	}
-	key := hash("booted", r.Vendor, r.Model, r.Serial, r.Firmware, r.ICCID, r.IMSI, r.MeterType, r.MeterSerial, r.Reason)
+	key := hash("booted", r.Vendor, r.Model, r.Serial, r.Firmware, r.ICCID, r.IMSI, r.MeterType, r.MeterSerial, r.Reason, ev.Registration)
 	var c Change
 	if !st.repeated(key, 1, st.at(0, 0), ev) {
 		c.Events = append(c.Events, draft(stamp, st.at(0, 0), stamp.Time, ev))
@@ -417,8 +421,8 @@ func (st *Station) Booted(r BootReport) (Registration, error) {
 		}
 	}
 	st.applyEffects(hits)
-	again := st.bootedConn && r == st.boot // some never stop saying it
-	st.boot, st.booted, st.bootedConn = r, true, true
+	again := st.bootedConn && r == st.boot && ev.Registration == st.registered // some never stop saying it
+	st.boot, st.booted, st.bootedConn, st.registered = r, true, true, ev.Registration
 	if !again {
 		// The topology is learned anew: the same identity may be other hardware.
 		st.relearn, st.refreshed = true, false
@@ -431,8 +435,16 @@ func (st *Station) Booted(r BootReport) (Registration, error) {
 		st.restand()
 		st.lookAgain()
 	}
-	return Registration{Status: "accepted", Interval: st.site.cfg.Heartbeat, Time: stamp.Time}, nil
+	out := Registration{Status: ev.Registration, Interval: st.site.cfg.Heartbeat, Time: stamp.Time}
+	if out.Status != RegistrationAccepted {
+		out.Interval = bootAgain
+	}
+	return out, nil
 }
+
+// bootAgain is when a station that was not accepted says again that it started.
+// OCPP 2.0.1 B02.FR.03, B03.FR.02.
+const bootAgain = time.Minute
 
 // forgetFold undoes a first mention that could not be kept.
 func (st *Station) forgetFold(key uint64) {

@@ -295,6 +295,9 @@ func (st *Station) checkStatus(now time.Time) {
 		return
 	}
 	st.checkAt = time.Time{}
+	if st.bootedConn && st.Registration() != RegistrationAccepted {
+		return // it has nothing to say yet
+	}
 	if !st.silent() {
 		st.relearn = false
 		return

@@ -45,8 +45,9 @@ type TransactionReport struct {
 	// Readings are as in StopReport: those that must not wait (signed, begin, end
 	// and interruption) and plain samples alike.
 	Readings   []event.Sample
-	PhasesUsed int // 0: not said
-	CableMaxA  int // A; 0: not said
+	Suspect    bool // the readings contradict each other or those before
+	PhasesUsed int  // 0: not said
+	CableMaxA  int  // A; 0: not said
 }
 
 // TransactionResult answers a TransactionReport. Decision is empty where no token
@@ -114,7 +115,7 @@ func (st *Station) Transaction(r TransactionReport) (TransactionResult, error) {
 	stamp := st.site.clock.Stamp()
 	n := &news{st: st, r: &r, stamp: stamp, key: transactionKey(&r)}
 	n.when = judge(r.Time, stamp.Time, stamp.Clock, st.connectedSince(stamp))
-	n.flags = n.when.flags() | flagOffline.when(r.Offline)
+	n.flags = n.when.flags() | flagOffline.when(r.Offline) | flagSuspect.when(r.Suspect)
 	s := st.findTransaction(&r)
 	if s != nil && r.Step != TransactionUpdated && s.reused(&r) {
 		s = nil // the station gives the same id again
