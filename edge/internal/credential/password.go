@@ -165,23 +165,6 @@ func (p *Passwords) Remembered(hash string, password []byte) (fits, known bool) 
 	return p.remembered(hash, p.code(hash, password))
 }
 
-// Hash is NewHash in its turn, for a password that a running gateway gets. The
-// error is that of ctx.
-func (p *Passwords) Hash(ctx context.Context, password []byte) (string, error) {
-	if err := p.slow.Acquire(ctx, 1); err != nil {
-		return "", fmt.Errorf("wait for the password's turn: %w", err)
-	}
-	defer p.slow.Release(1)
-	hash, err := NewHash(password)
-	if err == nil {
-		code := p.code(hash, password)
-		p.mu.Lock()
-		p.accepted[hash] = code // it is used soon
-		p.mu.Unlock()
-	}
-	return hash, err
-}
-
 // remembered returns what is known of the password with that code.
 func (p *Passwords) remembered(hash string, code [sha256.Size]byte) (ok, known bool) {
 	p.mu.Lock()

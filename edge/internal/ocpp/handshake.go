@@ -225,9 +225,10 @@ func (s *Server) upgrade(g *guest, config *Station, proof proof) *refusal {
 	c := &Conversation{
 		server: s, ws: ws, id: g.id, config: config,
 		station: s.site.Station(g.id),
-		info:    site.ConnectionInfo{Protocol: protocol, Remote: g.remote, SecurityProfile: proof.profile, Certificate: proof.serial()},
-		ready:   make(chan struct{}),
-		done:    make(chan struct{}),
+		info: site.ConnectionInfo{Protocol: protocol, Remote: g.remote, SecurityProfile: proof.profile,
+			Certificate: proof.serial(), Pending: proof.client != nil && proof.client.Expired},
+		ready: make(chan struct{}),
+		done:  make(chan struct{}),
 	}
 	if !s.enter(c, proof) {
 		c.farewell(websocket.CloseGoingAway, "gateway stops")

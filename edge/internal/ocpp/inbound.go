@@ -2,9 +2,11 @@ package ocpp
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -83,15 +85,22 @@ func (c *Conversation) read() (code int, reason string) {
 		return nil
 	})
 	c.alive(time.Now())
+	var bounded io.LimitedReader
 	for {
 		kind, r, err := c.ws.NextReader()
 		if err != nil {
 			return c.why(err)
 		}
 		data := buffers.Get().(*bytes.Buffer)
-		if _, err := data.ReadFrom(r); err != nil {
+		bounded.R, bounded.N = r, c.server.cfg.FrameLimit+1 // the library counts what is compressed
+		if _, err := data.ReadFrom(&bounded); err != nil {
 			release(data)
 			return c.why(err)
+		}
+		if bounded.N == 0 {
+			release(data)
+			c.farewell(websocket.CloseMessageTooBig, "frame too large")
+			return c.why(websocket.ErrReadLimit)
 		}
 		now := time.Now()
 		c.alive(now)
@@ -152,6 +161,12 @@ func (c *Conversation) why(err error) (code int, reason string) {
 		c.keep(site.DataReport{Reason: reason})
 		c.swallow()
 		return websocket.CloseMessageTooBig, reason
+	case brokenDeflate(err): // quirk 13
+		reason = "compressed frame that cannot be unpacked"
+		c.Deviated("frame_compression", "", err.Error())
+		c.server.cannotUnpack(c.id)
+		c.farewell(websocket.CloseInvalidFramePayloadData, reason)
+		return websocket.CloseInvalidFramePayloadData, reason + ": the next connection is without compression"
 	case errors.As(err, &closed) && closed.Code == websocket.CloseAbnormalClosure:
 		return closed.Code, "connection broke: " + closed.Text
 	case errors.As(err, &closed):
@@ -165,6 +180,13 @@ func (c *Conversation) why(err error) (code int, reason string) {
 		return websocket.CloseAbnormalClosure, "closed"
 	}
 	return websocket.CloseAbnormalClosure, "connection broke: " + err.Error()
+}
+
+// brokenDeflate tells that the error of a read is that of unpacking it. A frame cut
+// short by a lost connection is none: that is a CloseError.
+func brokenDeflate(err error) bool {
+	corrupt, inside := flate.CorruptInputError(0), flate.InternalError("")
+	return errors.As(err, &corrupt) || errors.As(err, &inside) || err == io.ErrUnexpectedEOF //nolint:errorlint // not wrapped
 }
 
 // swallow reads what is left of a frame over the limit, within bounds: a socket

@@ -210,29 +210,6 @@ func (s *Server) hashed(hashes []string, password []byte) (int, error) {
 	return -1, nil
 }
 
-// NewPassword makes a password good for the station's next connections, beside
-// the one that it has, which ends when the new one was used. It is to be called
-// before the station is told: one that has taken a password which nobody remembers
-// is locked out. Not for the station's goroutine.
-func (c *Conversation) NewPassword(password string) error {
-	ctx, cancel := context.WithTimeout(c.server.lobby, hashWait)
-	defer cancel()
-	hash, err := c.server.passwords.Hash(ctx, []byte(password))
-	if err != nil {
-		return fmt.Errorf("hash the new password: %w", err)
-	}
-	kept := make(chan error, 1)
-	if err := c.Post(func() { kept <- c.station.PasswordChanged(hash) }); err != nil {
-		return err
-	}
-	select {
-	case err := <-kept:
-		return err
-	case <-c.server.life.Done():
-		return site.ErrStopped
-	}
-}
-
 // shown is the certificate of an open connection.
 type shown struct {
 	client pki.Client
