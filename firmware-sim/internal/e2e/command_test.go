@@ -60,7 +60,6 @@ func TestCommands(t *testing.T) {
 		t.Helper()
 		return do(t, typ, evse, params, "succeeded")
 	}
-	type p = map[string]any
 	driver := p{"type": "rfid", "value": "CAFE01"}
 	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
 	active := func() []session {
@@ -80,10 +79,21 @@ func TestCommands(t *testing.T) {
 			t.Errorf("get_limit brought %s, want 10 A", c.Result)
 		}
 		ok(t, "clear_limit", 1, p{})
+		// Scheduled until the session has ended: accepted, and nothing more.
+		later := h.api.command(t, "set_availability", "CP-1", 1, p{"available": false}, 2*time.Minute)
+		eventually(t, "the change is scheduled", func() error { return h.accepted(later) })
 		ok(t, "stop", 1, p{"session": active()[0].ID})
 		if s := active(); len(s) != 0 {
 			t.Errorf("sessions %+v after the stop", s)
 		}
+		if err := d.ask("POST", "/stations/CP-1/unplug", p{"connector": 1}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if c := h.api.outcome(t, later, time.Minute); c.Status != "succeeded" {
+			t.Errorf("the scheduled change came to %s (%s)", c.Status, c.Reason)
+		}
+		eventually(t, "EVSE 1 is unavailable", func() error { return h.status("CP-1", 1, "unavailable") })
+		ok(t, "set_availability", 1, p{"available": true})
 	})
 	t.Run("stop where nothing runs", func(t *testing.T) { do(t, "stop", 2, p{}, "failed") })
 	t.Run("unlock", func(t *testing.T) { ok(t, "unlock", 1, p{"connector": 1}) })
@@ -200,6 +210,18 @@ func TestCommands(t *testing.T) {
 			at = max(at, i)
 		}
 	}
+}
+
+// accepted asks whether a command was accepted and has not come to its end.
+func (h *house) accepted(id string) error {
+	var c command
+	if err := h.api.do(http.MethodGet, "/commands/"+id, nil, &c); err != nil {
+		return err
+	}
+	if c.Status != "accepted" {
+		return fmt.Errorf("%s is %s: %s", c.Type, c.Status, c.Reason)
+	}
+	return nil
 }
 
 // status asks whether an EVSE shows a status.
