@@ -512,8 +512,13 @@ func (n *news) update() (TransactionResult, error) {
 		n.facts = append(n.facts, fact{kind: factTransaction, evse: s.evse, connector: s.connector, session: s})
 	}
 	fresh := moved || placed || n.decided != nil || n.command != "" || r.PhasesUsed != 0 || r.CableMaxA != 0
-	if fresh || n.worthTelling() || s.flags&^before != 0 && len(readings) == 0 {
+	switch {
+	case fresh || n.worthTelling() || s.flags&^before != 0 && len(readings) == 0:
 		n.change.Events = append(n.change.Events, n.updateEvent(before, moved))
+	case len(readings) > 0: // the first of them says what is new about the session
+		if u, ok := readings[0].Data.(*event.SessionUpdated); ok {
+			u.Flags = (s.flags &^ before).list()
+		}
 	}
 	n.change.Events = append(n.change.Events, readings...)
 	n.useReservation()
