@@ -81,6 +81,7 @@ func (p *Peer) transactionEvent(b, payload []byte) ([]byte, error) {
 	if step == site.TransactionEnded {
 		report.Reason = reasonOf(m.TransactionInfo.StoppedReason, report.Trigger)
 	}
+	report.Suspect = p.implausible(&report)
 	result, err := p.st.Transaction(report)
 	if errors.Is(err, site.ErrNotKept) {
 		return b, err
@@ -139,23 +140,30 @@ func (p *Peer) whereIs(id string, at *ocpp201.EVSE) (evse, connector int, err er
 	return evse, connector, err
 }
 
-// follow remembers the transactions that run, for orders that name one and for
-// events that do not say where.
-func (p *Peer) follow(r *site.TransactionReport) {
+// seen returns what is remembered of a transaction.
+func (p *Peer) seen(id string) *running {
+	known := p.running[id]
+	if known != nil {
+		return known
+	}
 	if p.running == nil {
 		p.running = map[string]*running{}
 	}
-	known := p.running[r.Transaction]
-	if known == nil {
-		if len(p.running) >= maxRunning {
-			maps.DeleteFunc(p.running, func(_ string, r *running) bool { return r.ended })
-		}
-		if len(p.running) >= maxRunning { // a station that never ends any
-			clear(p.running)
-		}
-		known = new(running)
-		p.running[r.Transaction] = known
+	if len(p.running) >= maxRunning {
+		maps.DeleteFunc(p.running, func(_ string, r *running) bool { return r.ended })
 	}
+	if len(p.running) >= maxRunning { // a station that never ends any
+		clear(p.running)
+	}
+	known = new(running)
+	p.running[id] = known
+	return known
+}
+
+// follow remembers the transactions that run, for orders that name one and for
+// events that do not say where.
+func (p *Peer) follow(r *site.TransactionReport) {
+	known := p.seen(r.Transaction)
 	known.evse, known.connector = r.EVSE, r.Connector
 	switch r.Step {
 	case site.TransactionEnded: // remembered: events from before may follow
@@ -167,6 +175,23 @@ func (p *Peer) follow(r *site.TransactionReport) {
 			}
 		}
 	}
+}
+
+// implausible tells whether the readings of a transaction contradict each other
+// or those before: quirk 69.
+func (p *Peer) implausible(r *site.TransactionReport) bool {
+	if len(r.Readings) == 0 {
+		return false
+	}
+	known := p.seen(r.Transaction)
+	if r.Step == site.TransactionStarted {
+		known.watch.Begin(r.Time.Time, r.Readings[0].EnergyWh)
+	}
+	why, contradicts := known.watch.Contradicts(r.Readings)
+	if contradicts {
+		p.c.Deviated("energy_implausible", "", why)
+	}
+	return contradicts
 }
 
 // keepTransactionEvent confirms an event that cannot be used, and keeps it as it

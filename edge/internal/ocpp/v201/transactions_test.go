@@ -63,6 +63,9 @@ var transactions = []golden{
 	{"E08 an update of a transaction that nobody knows", "TransactionEvent", tx("Updated", "ChargingStateChanged", "e", 40, state("SuspendedEV"), `,"evse":{"id":5,"connectorId":1}`), `\{\}`,
 		[]string{`evses/5/connectors/1 chargeyard.session.started .*"transaction":"e".*"flags":\[.*"recovered"`}},
 
+	{"quirk 69 a register that cannot be", "TransactionEvent", tx("Updated", "MeterValuePeriodic", "e", 41, "", `,"meterValue":[{"timestamp":"2026-01-01T00:01:00Z","sampledValue":[{"value":1000}]},{"timestamp":"2026-01-01T00:02:00Z","sampledValue":[{"value":900000}]}]`), `\{\}`,
+		[]string{`session.updated .*"transaction":"e".*"flags":\["suspect"`}},
+
 	{"E03 remarks no id", "TransactionEvent", `{"eventType":"Ended",` + when + `,"triggerReason":"EVDeparted","seqNo":1,"transactionInfo":{}}`, `\{\}`,
 		[]string{`data.received \{"action":"TransactionEvent","payload":\{"eventType":"Ended"`}},
 	{"E03 remarks a type nobody knows", "TransactionEvent", tx("Paused", "Trigger", "a", 1, "", ""), `\{\}`, []string{`data.received \{"action":"TransactionEvent"`}},

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
+	"github.com/chargeyard/chargeyard/edge/internal/ocpp/metering"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/lenient"
@@ -101,6 +102,7 @@ type Peer struct {
 type running struct {
 	evse, connector int
 	ended           bool
+	watch           metering.Watch // of what its meter says
 }
 
 // Conversation returns the conversation that the peer takes part in.
