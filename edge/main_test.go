@@ -22,6 +22,7 @@ import (
 
 	"github.com/chargeyard/chargeyard/edge/internal/config"
 	"github.com/chargeyard/chargeyard/edge/internal/credential"
+	"github.com/chargeyard/chargeyard/edge/internal/self"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
@@ -228,12 +229,15 @@ func waitHealthy(t *testing.T, url string) {
 // A restart is agreed to before it happens.
 func TestSelf(t *testing.T) {
 	yes := make(chan struct{})
-	s := newSelf(slog.New(slog.DiscardHandler))
+	s, err := self.New(self.Config{Clock: still{}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	depot, err := site.New(site.Config{Self: s}, memory{}, still{}, away{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.station, s.restart = depot.Station(""), func() { close(yes) }
+	s.Bind(depot.Station(""), func() { close(yes) })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- depot.Run(ctx) }()

@@ -28,6 +28,7 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/outbox"
 	"github.com/chargeyard/chargeyard/edge/internal/pki"
 	"github.com/chargeyard/chargeyard/edge/internal/recorder"
+	"github.com/chargeyard/chargeyard/edge/internal/self"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/edge/internal/stationprofile"
 	"github.com/chargeyard/chargeyard/edge/internal/uplink"
@@ -100,7 +101,8 @@ type gateway struct {
 	desired  *desired.Store
 	server   *ocpp.Server
 	console  *console.Console
-	self     *self
+	self     *self.Self
+	again    func() // ends the run to begin anew; set before the site runs
 }
 
 // run serves the site until ctx ends. It returns errRestart when the manager
@@ -154,18 +156,22 @@ func (g *gateway) wire(boot string) error {
 		lanes[l] = g.outbox.Lane(l)
 	}
 	g.uplink = uplink.New(uplink.Config{Gateway: cfg.Gateway, Version: version, Boot: boot}, lanes, transport, g.clock, log)
-	g.self = newSelf(log)
+	doing := self.Config{CAFile: cfg.MQTT.CAFile, Clock: g.clock}
+	if cfg.Recorder.Station > 0 {
+		g.recorder = recorder.New(recorder.Config{StationBytes: int(cfg.Recorder.Station), TotalBytes: int(cfg.Recorder.Total)})
+		doing.Frames = g.recorder
+	}
+	if g.self, err = self.New(doing, log); err != nil {
+		return err
+	}
 	g.pki = pki.New(pkiConfig(cfg, func(ctx context.Context, a event.GatewayAlarm) { g.site.Alarm(ctx, a) }), g.clock, log)
 	g.seen = credential.OpenSeen(filepath.Join(cfg.DataDir, "config", "security-profiles.json"), log)
 	g.site, err = site.New(siteConfig(cfg, g.self, g.pki), g.outbox, g.clock, g.uplink, g.outbox.Restored(), log)
 	if err != nil {
 		return err
 	}
-	g.self.station = g.site.Station("")
+	g.self.Bind(g.site.Station(""), func() { g.again() })
 	g.desired = desired.New(filepath.Join(cfg.DataDir, "config", "desired"), g.outbox, g.clock, g.site, log)
-	if cfg.Recorder.Station > 0 {
-		g.recorder = recorder.New(recorder.Config{StationBytes: int(cfg.Recorder.Station), TotalBytes: int(cfg.Recorder.Total)})
-	}
 	serving, err := g.serverConfig()
 	if err != nil {
 		return err
@@ -296,7 +302,7 @@ func (g *gateway) record(ctx context.Context, p event.Payload) error {
 func (g *gateway) serve(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	g.self.restart = func() { end(errRestart) }
+	g.again = func() { end(errRestart) }
 
 	group, failed := errgroup.WithContext(ctx)
 	siteCtx, endSite := context.WithCancel(context.WithoutCancel(ctx))
@@ -308,6 +314,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		return g.server.Run(failed)
 	})
 	group.Go(func() error { return g.console.Run(failed) })
+	group.Go(func() error { return g.self.Run(failed) })
 	group.Go(func() error { return g.seen.Run(lowCtx) })
 	if g.cfg.OCPP.TLS.On() {
 		group.Go(func() error { return g.pki.Run(failed) })
