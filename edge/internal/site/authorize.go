@@ -332,7 +332,7 @@ func (st *Station) decideStart(t event.Token, evse int, but []event.SessionID, o
 	}
 	cfg := &st.site.cfg
 	switch {
-	case cfg.MasterPassGroup != "" && tokenKey(d.Parent) == tokenKey(cfg.MasterPassGroup): // OCPP 2.0.1 C16.FR.03
+	case cfg.MasterPassGroup != "" && tokenKey(d.Parent) == tokenKey(cfg.MasterPassGroup): // OCPP 2.0.1 C16
 		d.Decision, d.reason = invalid, "a master pass ends sessions and starts none"
 	case cfg.RefuseConcurrent && t.Type != tokenNone && st.site.charging(t, but):
 		d.Decision, d.reason = concurrent, "the token is charging already"

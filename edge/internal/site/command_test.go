@@ -383,6 +383,18 @@ func TestVerdict(t *testing.T) {
 		{"csr", cmd(phaseAccepted, 0, &event.SignCertificateParams{}), fact{kind: factCertificate, word: "csr"}, succeeded},
 		{"chain in use", cmd(phaseAccepted, 0, &event.SignCertificateParams{Chain: "x"}), fact{kind: factConnected, profile: 3}, succeeded},
 		{"chain not valid", cmd(phaseAccepted, 0, &event.SignCertificateParams{Chain: "x"}), fact{kind: factSecurity, word: "InvalidChargePointCertificate"}, failed},
+		{"F01.FR.25 start by its number", cmd(phaseAccepted, 1, &event.StartParams{Token: card("a")}), fact{kind: factStarted, evse: 2, request: 5, token: card("B")}, succeeded},
+		{"start by another number", cmd(phaseAccepted, 1, &event.StartParams{Token: card("a")}), fact{kind: factStarted, evse: 1, request: 4, token: card("A")}, ""},
+		{"B11 reset of an EVSE", cmd(phaseAccepted, 1, &event.ResetParams{}), fact{kind: factStatus, evse: 1, connector: 1, status: event.StatusAvailable}, succeeded},
+		{"B11 reset of an EVSE under way", cmd(phaseAccepted, 1, &event.ResetParams{}), fact{kind: factStatus, evse: 1, connector: 1, status: event.StatusUnavailable}, ""},
+		{"B11 reset of another EVSE", cmd(phaseAccepted, 2, &event.ResetParams{}), fact{kind: factStatus, evse: 1, connector: 1, status: event.StatusAvailable}, ""},
+		{"G03 unavailable connector", cmd(phaseAccepted, 1, &event.SetAvailabilityParams{Connector: 2}), fact{kind: factStatus, evse: 1, connector: 2, status: event.StatusUnavailable}, succeeded},
+		{"G03 the other connector", cmd(phaseAccepted, 1, &event.SetAvailabilityParams{Connector: 2}), fact{kind: factStatus, evse: 1, connector: 1, status: event.StatusUnavailable}, ""},
+		{"H04 reservation removed", cmd(phaseAccepted, 0, &event.CancelReservationParams{Reservation: 7}), fact{kind: factReservation, request: 7}, succeeded},
+		{"H04 another reservation removed", cmd(phaseAccepted, 0, &event.CancelReservationParams{Reservation: 7}), fact{kind: factReservation, request: 8}, ""},
+		{"firmware published for others", cmd(phaseAccepted, 0, &event.UpdateFirmwareParams{}), fact{kind: factPublish, word: "download_failed"}, ""},
+		{"log cancelled by a newer one", cmd(phaseAccepted, 0, &event.GetLogParams{}), fact{kind: factLog, word: "accepted_canceled", request: 5}, failed},
+		{"trigger of a transaction", cmd(phaseAccepted, 0, &event.TriggerParams{Message: "transaction"}), fact{kind: factTransaction}, succeeded},
 		{"final", cmd(phaseFinal, 0, &event.ResetParams{}), fact{kind: factBooted}, ""},
 	}
 	for _, tt := range tests {
@@ -476,6 +488,13 @@ func TestParams(t *testing.T) {
 		{event.CommandStart, "text", false},
 		{event.CommandReset, event.ResetParams{Kind: "gentle"}, false},
 		{event.CommandReset, nil, true},
+		{event.CommandReset, event.ResetParams{Kind: "resume"}, true},
+		{event.CommandSetAvailability, event.SetAvailabilityParams{Connector: -1}, false},
+		{event.CommandTrigger, event.TriggerParams{Message: "custom:Dance"}, true},
+		{event.CommandTrigger, event.TriggerParams{Message: "sign_v2g_certificate"}, true},
+		{event.CommandShowMessage, event.ShowMessageParams{}, false},
+		{event.CommandShowMessage, event.ShowMessageParams{ID: 4}, true},
+		{event.CommandShowMessage, event.ShowMessageParams{Text: "hello", ID: -1}, false},
 		{event.CommandSetLimit, event.SetLimitParams{LimitA: p(1.0)}, false},
 		{event.CommandSetLimit, event.SetLimitParams{Until: until}, false},
 		{event.CommandSetLimit, event.SetLimitParams{LimitA: p(1.0), LimitW: p(1.0), Until: until}, false},
@@ -548,6 +567,17 @@ func TestObservedMessages(t *testing.T) {
 		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "firmware"})}, func(st *Station) error { return st.Firmware(FirmwareReport{Status: "idle"}) }},
 		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "log"})}, func(st *Station) error { return st.Log(LogReport{Status: "idle"}) }},
 		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "sign_certificate"})}, func(st *Station) error { return st.Certificate(CertificateReport{CSR: "x"}) }},
+		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "sign_v2g_certificate"})}, func(st *Station) error { return st.Certificate(CertificateReport{CSR: "x", Kind: "v2g"}) }},
+		{event.Command{Type: event.CommandTrigger, Params: params(event.TriggerParams{Message: "publish_firmware"})}, func(st *Station) error {
+			return st.Firmware(FirmwareReport{Status: "published", Publish: true})
+		}},
+		{event.Command{Type: event.CommandTrigger, EVSE: 1, Params: params(event.TriggerParams{Message: "transaction"})}, func(st *Station) error {
+			_, err := st.Transaction((&step2{step: updated, evse: 1, conn: 1, trigger: "trigger"}).report())
+			if err == nil {
+				_, err = st.Transaction((&step2{step: updated, seq: 1, trigger: "trigger", at: 1}).report())
+			}
+			return err
+		}},
 		{event.Command{Type: event.CommandSignCertificate}, func(st *Station) error { return st.Certificate(CertificateReport{CSR: "x"}) }},
 		{event.Command{Type: event.CommandGetLog, Params: params(event.GetLogParams{URL: "https://x"})}, func(st *Station) error { return st.Log(LogReport{Status: "uploaded"}) }},
 	}

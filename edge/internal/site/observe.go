@@ -166,7 +166,7 @@ func verdict(c *command, f fact) (state event.CommandState, reason string) {
 		case f.kind == factBooted:
 			return event.StateSucceeded, "the station has started again"
 		case c.evse != 0 && f.kind == factStatus && f.evse == c.evse && c.phase == phaseAccepted && showsAvailability(true, f.status):
-			// OCPP 2.0.1 B11.FR.08: only the EVSE, which tells its status anew
+			// OCPP 2.0.1 B11: only the EVSE, which tells its status anew
 			return event.StateSucceeded, "the EVSE has told its status anew"
 		}
 	case *event.SetAvailabilityParams:
@@ -440,7 +440,7 @@ func (st *Station) alreadySeen(c *command) (string, bool) {
 			return "", false
 		}
 		return "its status shows it", st.showAvailability(c.evse, p.Connector, p.Available, fact{})
-	case *event.ReserveParams: // OCPP 2.0.1 H01.FR.08: no status tells of it
+	case *event.ReserveParams: // OCPP 2.0.1 H01: no status tells of it
 		return "the station agreed; a reservation of any place shows at none", c.evse == 0
 	case *event.SignCertificateParams:
 		return "the station took it and does not connect with it", p.Chain != "" && (p.Kind != "" && p.Kind != "station" || st.info.SecurityProfile < 3)
@@ -503,7 +503,7 @@ func (st *Station) held(c *command) bool {
 	switch p := c.params.(type) {
 	case *event.SetAvailabilityParams:
 		return c.scheduled && busy
-	case *event.ResetParams: // OCPP 2.0.1 B12.FR.01: once nothing is charging
+	case *event.ResetParams: // OCPP 2.0.1 B12: once nothing is charging
 		return c.scheduled && busy
 	case *event.SetLimitParams:
 		return !busy && st.site.now().Before(p.Until)

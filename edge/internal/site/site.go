@@ -305,7 +305,8 @@ func (s *Site) SetStations(list []Admission) {
 // otherwise now, at once or as soon as it has room.
 func (s *Site) readmit(st *Station) {
 	err := st.TryPost(func() {
-		if st.device != nil && st.bootedConn && st.registered != st.Registration() {
+		// A rejected one is left alone and comes by itself. OCPP 2.0.1 B03.FR.03
+		if st.device != nil && st.bootedConn && st.registered != st.Registration() && st.registered != RegistrationRejected {
 			st.device.Refresh(nil)
 		}
 	})

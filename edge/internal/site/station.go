@@ -443,7 +443,7 @@ func (st *Station) Booted(r BootReport) (Registration, error) {
 }
 
 // bootAgain is when a station that was not accepted says again that it started.
-// OCPP 2.0.1 B02.FR.03, B03.FR.02.
+// OCPP 2.0.1 B02.FR.08, B03.FR.06.
 const bootAgain = time.Minute
 
 // forgetFold undoes a first mention that could not be kept.

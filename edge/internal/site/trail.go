@@ -8,7 +8,7 @@ import (
 
 // trail is what is remembered of the events of one transaction that its station
 // numbers, so that one that comes again, late or after a hole is known as such.
-// OCPP 2.0.1 E01.FR.07, E02.FR.10.
+// OCPP 2.0.1 E02.FR.07.
 type trail struct {
 	last  *int64     // highest number since the numbering began; nil: none was told
 	holes [][2]int64 // numbers below last that never came, first and last included

@@ -414,7 +414,7 @@ func TestTransaction(t *testing.T) {
 			},
 		},
 		{
-			name: "C16.FR.03 a master pass ends and does not begin", cfg: Config{MasterPassGroup: "masters"},
+			name: "C16 a master pass ends and does not begin", cfg: Config{MasterPassGroup: "masters"},
 			steps: []step2{
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", card: "GOOD", want: accepted, wh: 5},
 				{step: started, seq: 0, at: 20, tx: "T2", evse: 2, conn: 1, trigger: "authorized", card: "MASTER", want: invalid, wh: 5},
