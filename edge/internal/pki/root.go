@@ -122,10 +122,11 @@ func plainSerial(text string) (string, error) {
 		text = "0" + text
 	}
 	b, err := hex.DecodeString(text)
+	b = new(big.Int).SetBytes(b).Bytes()
 	if err != nil || len(b) == 0 || len(b) > 32 {
 		return "", fmt.Errorf("expected a serial number in hex, got %q", text)
 	}
-	return hex.EncodeToString(new(big.Int).SetBytes(b).Bytes()), nil
+	return hex.EncodeToString(b), nil
 }
 
 // Root returns the certificate of the site CA, made on first use.
