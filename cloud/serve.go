@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/chargeyard/chargeyard/cloud/internal/api"
 	"github.com/chargeyard/chargeyard/cloud/internal/broker"
 	"github.com/chargeyard/chargeyard/cloud/internal/commander"
 	"github.com/chargeyard/chargeyard/cloud/internal/config"
+	"github.com/chargeyard/chargeyard/cloud/internal/files"
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
 	"github.com/chargeyard/chargeyard/cloud/internal/ingest"
 	"github.com/chargeyard/chargeyard/cloud/internal/mqtt"
@@ -88,14 +90,19 @@ func serve(ctx context.Context, conf config.Config, adminToken string, log *slog
 	m.ingest.Subscribe(m.commander.Applied)
 	m.ingest.SubscribeStatus(m.hub.Status)
 
+	desk := files.New(files.Config{
+		Dir: filepath.Join(conf.DataDir, "files"), PublicURL: conf.HTTP.PublicURL,
+		Limit: int64(conf.Files.MaxMB) << 20, Total: int64(conf.Files.TotalMB) << 20, Keep: time.Duration(conf.Files.KeepDays) * 24 * time.Hour,
+	}, store, log, seam.Now)
 	mux := http.NewServeMux()
-	api.New(mux, store, m.commander, b, m.hub, log, seam.Now)
+	desk.Register(mux)
+	api.New(mux, store, m.commander, b, m.hub, desk, log, seam.Now)
 	if err := web.Register(mux); err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{b, m.commander, m.hub, m.ingest} {
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{b, m.commander, m.hub, m.ingest, desk} {
 		registry.MustRegister(part.Metrics()...)
 	}
 	watch := newWatch(registry)
@@ -111,6 +118,7 @@ func serve(ctx context.Context, conf config.Config, adminToken string, log *slog
 	g.Go(func() error { return m.ingest.Run(ctx) })
 	g.Go(func() error { return m.commander.Run(ctx) })
 	g.Go(func() error { return m.hub.Run(ctx) })
+	g.Go(func() error { return desk.Run(ctx) })
 	g.Go(func() error { return b.Run(ctx) })
 	g.Go(func() error { return listen(ctx, conf.HTTP, watch.around(api.Problems(mux, log)), log) })
 	log.Info("manager starts", "version", programVersion(), "data", conf.DataDir)

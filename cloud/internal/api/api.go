@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -41,6 +42,7 @@ type Store interface {
 	Access(ctx context.Context, secretSHA256 string) (fleet.Access, error)
 	CommandOf(ctx context.Context, t fleet.Tenant, idempotencyKey, bodyHash string) (fleet.Command, error)
 	SetDesired(ctx context.Context, g event.GatewayID, section string, content []byte) error
+	ChangeDesired(ctx context.Context, g event.GatewayID, section string, change func(old []byte) ([]byte, error)) error
 	Desired(ctx context.Context, g event.GatewayID) (map[string][]byte, error)
 }
 
@@ -50,6 +52,16 @@ type Commander interface {
 	Cancel(ctx context.Context, s fleet.Scope, id event.CommandID) (fleet.Command, error)
 	TokenChanged(t fleet.Tenant, value string)
 	DesiredChanged(g event.GatewayID, section string)
+}
+
+// Files takes in what is too large for a message.
+type Files interface {
+	// Grant gives out an address to which file is brought, for as long as a
+	// command lives that ends at served, and a while longer. fleet.ErrNoAddress
+	// where there is none.
+	Grant(ctx context.Context, file fleet.File, served time.Time) (url string, err error)
+	// Open opens a complete file; fleet.ErrNotFound for any other.
+	Open(file fleet.File) (io.ReadSeekCloser, error)
 }
 
 // Bus is the way to the gateways.
@@ -64,14 +76,15 @@ type API struct {
 	commander Commander
 	bus       Bus
 	hub       *Hub
+	files     Files
 	log       *slog.Logger
 	now       func() time.Time
 	huma      huma.API
 }
 
 // New registers the API on mux, whose requests are to pass through Problems.
-func New(mux *http.ServeMux, store Store, commander Commander, bus Bus, hub *Hub, log *slog.Logger, now func() time.Time) *API {
-	a := &API{store: store, commander: commander, bus: bus, hub: hub, log: log, now: now}
+func New(mux *http.ServeMux, store Store, commander Commander, bus Bus, hub *Hub, files Files, log *slog.Logger, now func() time.Time) *API {
+	a := &API{store: store, commander: commander, bus: bus, hub: hub, files: files, log: log, now: now}
 	config := huma.DefaultConfig("Chargeyard", Version)
 	config.CreateHooks = nil // no links to schemas inside the answers
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
@@ -90,9 +103,14 @@ func New(mux *http.ServeMux, store Store, commander Commander, bus Bus, hub *Hub
 	a.gateways()
 	a.locations()
 	a.stations()
+	a.variables()
+	a.admissions()
 	a.sessions()
 	a.events()
+	a.deviations()
+	a.security()
 	a.commands()
+	a.recordings()
 	a.tokens()
 	a.deadLetters()
 	a.stream()
@@ -217,6 +235,9 @@ func schemaName(t reflect.Type, hint string) string {
 	}
 	if t == reflect.TypeFor[event.Token]() {
 		return "TokenValue" // what a driver shows; Token is what the manager knows of it
+	}
+	if t == reflect.TypeFor[fleet.Variable]() {
+		return "StationVariable" // Variable is what a command names
 	}
 	if t == reflect.TypeFor[huma.ErrorModel]() {
 		return "Problem"

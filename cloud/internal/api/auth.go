@@ -68,7 +68,8 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 		refuse(http.StatusUnauthorized, "expected the header Authorization: Bearer and an API token; chargeyard-cloud token create makes one")
 		return
 	}
-	access, err := a.store.Access(ctx.Context(), HashToken(secret))
+	hash := HashToken(secret)
+	access, err := a.store.Access(ctx.Context(), hash)
 	if errors.Is(err, fleet.ErrNotFound) || err == nil && access.Tenant == "" {
 		refuse(http.StatusUnauthorized, "this API token is not known")
 		return
@@ -83,7 +84,24 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 		refuse(http.StatusForbidden, "this needs the role "+string(need)+", your token has "+string(access.Role))
 		return
 	}
-	next(huma.WithValue(ctx, accessKey{}, access))
+	next(huma.WithValue(huma.WithValue(ctx, accessKey{}, access), secretKey{}, hash))
+}
+
+// secretKey is where a request keeps the hash of its token.
+type secretKey struct{}
+
+// stands tells whether the token of a request still stands for access. What
+// cannot be looked up now has not been taken away.
+func (a *API) stands(ctx context.Context, access fleet.Access) bool {
+	hash, ok := ctx.Value(secretKey{}).(string)
+	if !ok {
+		return false // authenticate lets nobody past without
+	}
+	now, err := a.store.Access(ctx, hash)
+	if errors.Is(err, fleet.ErrNotFound) {
+		return false
+	}
+	return err != nil || now == access
 }
 
 // wholeTenant refuses a token that is narrowed to one location: what it is about

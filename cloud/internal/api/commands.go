@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -18,7 +19,13 @@ import (
 	"github.com/google/uuid"
 )
 
+// addressSecret is the part of a file's address that nobody else is to know.
+var addressSecret = regexp.MustCompile(`/files/[A-Za-z0-9]+`)
+
 func tidyCommand(c *fleet.Command) {
+	if c.Type == event.CommandRecord || c.Type == event.CommandGetLog {
+		c.Params = addressSecret.ReplaceAll(c.Params, []byte("/files/…"))
+	}
 	if c.Steps == nil {
 		c.Steps = []fleet.CommandStep{}
 	}
@@ -77,7 +84,7 @@ type CommandRequest struct {
 	Station string        `json:"station,omitempty" doc:"The manager's id of a station, or its identity."`
 	EVSE    int           `json:"evse,omitempty" minimum:"0" doc:"0: any, or the whole station."`
 	Params  commandParams `json:"params,omitempty"`
-	Expires *time.Time    `json:"expires,omitempty" doc:"It is never executed after this time. Left out, a time that fits its type: 2 min for start, unlock and trigger; 5 min for questions, reserve, show_message, send_data and call; 15 min for reset; 24 h for update_firmware, settings and lists; 1 h for others; never later than params.until."`
+	Expires *time.Time    `json:"expires,omitempty" doc:"It is never executed after this time. Left out, a time that fits its type: 2 min for start, unlock and trigger; 5 min for questions, reserve, show_message, send_data and call; 15 min for reset and record; 24 h for update_firmware, settings and lists; 1 h for others; never later than params.until."`
 }
 
 // Idempotent lets a POST be repeated safely.
@@ -98,7 +105,8 @@ func (a *API) commands() {
 	op := operation(fleet.RoleOperator, http.MethodPost, "/commands", "post-command", "Give a command", http.StatusConflict)
 	op.DefaultStatus = http.StatusAccepted
 	op.Description = "Needs the role operator or more, call the role admin. Follow the command with get-command or on the stream: " +
-		"succeeded means that its effect was observed."
+		"succeeded means that its effect was observed. record and get_log need no url: what they bring is found under recordings and logs then; " +
+		"record finds the gateway of params.station by itself."
 	register(a, op, func(ctx context.Context, who fleet.Access, in *post) (*output[fleet.Command], error) {
 		return a.order(ctx, who, in.Key, in.Body)
 	})
@@ -179,6 +187,9 @@ func (a *API) order(ctx context.Context, who fleet.Access, key string, in Comman
 	if c.IssuedBy == "" {
 		c.IssuedBy = who.ID
 	}
+	if err := a.recorded(ctx, who, &in, &c); err != nil {
+		return nil, err
+	}
 	if err := fleet.CompleteCommand(&c.Command, now); err != nil {
 		var wrong *fleet.FieldError
 		if errors.As(err, &wrong) {
@@ -187,6 +198,9 @@ func (a *API) order(ctx context.Context, who fleet.Access, key string, in Comman
 		return nil, err
 	}
 	if err := a.address(ctx, who, in, &c); err != nil {
+		return nil, err
+	}
+	if err := a.grant(ctx, &c); err != nil {
 		return nil, err
 	}
 	return ordered(a.commander.Queue(ctx, c, key, bodyHash))

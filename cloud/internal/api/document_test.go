@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write openapi.json anew")
 // TestDocument fails when the committed document is not that of the code.
 func TestDocument(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	got, err := api.New(http.NewServeMux(), nil, nil, nil, api.NewHub(nil, log, time.Now), log, time.Now).Document()
+	got, err := api.New(http.NewServeMux(), nil, nil, nil, api.NewHub(nil, log, time.Now), nil, log, time.Now).Document()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,7 @@ func (a *API) known(ctx context.Context, who fleet.Access, id string) (fleet.Gat
 
 func (a *API) desired() {
 	register(a, operation(fleet.RoleViewer, http.MethodGet, "/gateways/{id}/desired", "get-desired",
-		"Get the desired state of a gateway that was set by hand", http.StatusNotFound),
+		"Get the desired state of a gateway that was set by hand; password hashes are shown to admins", http.StatusNotFound),
 		func(ctx context.Context, who fleet.Access, in *GatewayPath) (*output[DesiredSections], error) {
 			g, err := a.known(ctx, who, in.ID)
 			if err != nil {
@@ -104,7 +104,13 @@ func (a *API) desired() {
 			}
 			out := DesiredSections{Sections: map[string]DesiredSection{}}
 			for _, name := range slices.Sorted(maps.Keys(own)) {
-				out.Sections[name] = DesiredSection{Revision: wire.Revision(own[name]), Content: own[name]}
+				section := DesiredSection{Revision: wire.Revision(own[name]), Content: own[name]}
+				if name == wire.SectionStations && rank(who.Role) < rank(fleet.RoleAdmin) {
+					if section.Content, err = withoutHashes(own[name]); err != nil {
+						return nil, err
+					}
+				}
+				out.Sections[name] = section
 			}
 			return one(out, nil, nil)
 		})
@@ -181,6 +187,18 @@ func checkPlan(p wire.SitePlan) error {
 	return nil
 }
 
+// withoutHashes is a stations section for those who are not to guess passwords.
+func withoutHashes(content []byte) ([]byte, error) {
+	s, err := readStations(content)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.Stations {
+		s.Stations[i].PasswordHash, s.Stations[i].PasswordHashes = "", nil
+	}
+	return json.Marshal(s)
+}
+
 func checkAdmitted(s wire.Stations) error {
 	seen := map[event.StationID]bool{}
 	for i, st := range s.Stations {
@@ -190,6 +208,10 @@ func checkAdmitted(s wire.Stations) error {
 			return invalid(at, "expected an identity of 1 to 255 characters", st.Identity)
 		case seen[st.Identity]:
 			return invalid(at, "is there twice", st.Identity)
+		case st.Profile < 0 || st.Profile > 3:
+			return invalid(fmt.Sprintf("body.stations[%d].security_profile", i), "expected 0 to 3", st.Profile)
+		case !slices.Contains([]string{"", "accepted", "pending", "rejected"}, st.Registration):
+			return invalid(fmt.Sprintf("body.stations[%d].registration", i), "expected accepted, pending or rejected", st.Registration)
 		}
 		seen[st.Identity] = true
 	}

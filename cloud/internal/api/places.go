@@ -61,14 +61,15 @@ type StationPath struct {
 func (a *API) stations() {
 	type filter struct {
 		Paging
-		Gateway  string `query:"gateway" doc:"The gateway behind which it stands."`
-		Location string `query:"location" doc:"The location where it stands."`
-		Identity string `query:"identity" doc:"What it calls itself; two gateways may have one of that name each."`
+		Gateway      string `query:"gateway" doc:"The gateway behind which it stands."`
+		Location     string `query:"location" doc:"The location where it stands."`
+		Identity     string `query:"identity" doc:"What it calls itself; two gateways may have one of that name each."`
+		Registration string `query:"registration" enum:"accepted,pending,rejected" doc:"The answer to its newest boot."`
 	}
 	register(a, operation(fleet.RoleViewer, http.MethodGet, "/stations", "list-stations", "List stations"),
 		func(ctx context.Context, who fleet.Access, in *filter) (*listOutput[fleet.Station], error) {
 			l, err := a.store.Stations(ctx, scopeOf(who), fleet.StationFilter{
-				Gateway: event.GatewayID(in.Gateway), Location: in.Location, Identity: event.StationID(in.Identity),
+				Gateway: event.GatewayID(in.Gateway), Location: in.Location, Identity: event.StationID(in.Identity), Registration: in.Registration,
 			}, in.fleet())
 			return listed(l, err, a.tidyStation)
 		})
@@ -107,9 +108,7 @@ type TimelineItem struct {
 // statusesOf names the status intervals that belong to a timeline.
 type statusesOf struct {
 	station  string
-	evse     int // 0: all
 	from, to time.Time
-	overlap  bool // one that began before from and lasted into it counts too
 }
 
 // timeline merges a page of events with the statuses that began in its span of
@@ -172,11 +171,8 @@ func (a *API) statuses(ctx context.Context, s fleet.Scope, st statusesOf, lower,
 			return nil, err
 		}
 		for _, i := range l.Items {
-			// What was running already at the lower end stands in an older page,
-			// unless there is none and the caller wants it.
-			early := i.From.Before(from) && !(st.overlap && lower.IsZero())
-			late := !to.IsZero() && !i.From.Before(to)
-			if !early && !late && (st.evse == 0 || i.EVSE == st.evse) {
+			// What was running already at the lower end stands in an older page.
+			if !i.From.Before(from) && (to.IsZero() || i.From.Before(to)) {
 				out = append(out, i)
 			}
 		}

@@ -59,22 +59,7 @@ func (a *API) sessions() {
 			l, err := a.store.Samples(ctx, scopeOf(who), s.ID, in.fleet())
 			return listed(l, err, nil)
 		})
-	register(a, operation(fleet.RoleViewer, http.MethodGet, "/sessions/{id}/timeline", "get-session-timeline",
-		"What happened during a session, newest first: its events, and the statuses of its EVSE", http.StatusNotFound),
-		func(ctx context.Context, who fleet.Access, in *paged) (*listOutput[TimelineItem], error) {
-			s, err := a.store.Session(ctx, scopeOf(who), event.SessionID(in.ID))
-			if err != nil {
-				return nil, err
-			}
-			st := statusesOf{station: s.Station, evse: s.EVSE, overlap: true}
-			if s.Started != nil {
-				st.from = *s.Started
-			}
-			if s.Ended != nil {
-				st.to = *s.Ended
-			}
-			return a.timeline(ctx, scopeOf(who), fleet.EventFilter{Session: s.ID}, in.Paging, st)
-		})
+	a.sessionTimeline()
 }
 
 func (a *API) events() {

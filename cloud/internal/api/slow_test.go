@@ -18,7 +18,17 @@ import (
 )
 
 // emptyLog is a store without events; everything else of it is not asked for.
-type emptyLog struct{ Store }
+type emptyLog struct {
+	Store
+	access func() error
+}
+
+func (e emptyLog) Access(context.Context, string) (fleet.Access, error) {
+	if e.access == nil {
+		return fleet.Access{ID: "a"}, nil
+	}
+	return fleet.Access{ID: "a"}, e.access()
+}
 
 func (emptyLog) Events(context.Context, fleet.Scope, fleet.EventFilter, fleet.Page) (fleet.List[fleet.Entry], error) {
 	return fleet.List[fleet.Entry]{}, nil
@@ -64,7 +74,7 @@ func TestSlowListenerIsCut(t *testing.T) {
 		cut := make(chan time.Duration, 1)
 		go func() {
 			defer hub.leave(l)
-			a.serve(ctx, &stuck{header: http.Header{}}, l, "0f3c1b2a", 1)
+			a.serve(ctx, &stuck{header: http.Header{}}, l, fleet.Access{}, "0f3c1b2a", 1)
 			cut <- time.Since(began)
 		}()
 		for range 5000 {
@@ -95,6 +105,44 @@ func TestSlowListenerIsCut(t *testing.T) {
 		}
 		if l, err := hub.join(t.Context(), fleet.Scope{Tenant: "t"}); l != nil || err != nil {
 			t.Errorf("joined a hub that has ended: %v, %v", l, err)
+		}
+	})
+}
+
+// reader is a listener that reads.
+type reader struct{ stuck }
+
+func (r *reader) Write(b []byte) (int, error) { return len(b), nil }
+
+// TestRevokedStreamEnds: a token that is taken away ends its streams soon; one
+// that cannot be looked up for a while does not.
+func TestRevokedStreamEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answer error
+		hub := NewHub(owners{}, slog.New(slog.DiscardHandler), time.Now)
+		a := &API{store: emptyLog{access: func() error { return answer }}, hub: hub, log: slog.New(slog.DiscardHandler), now: time.Now}
+		ctx := context.WithValue(t.Context(), secretKey{}, "hash")
+		l, err := hub.join(ctx, fleet.Scope{Tenant: "t"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan time.Time, 1)
+		go func() {
+			a.serve(ctx, &reader{stuck{header: http.Header{}}}, l, fleet.Access{ID: "a"}, "0f3c1b2a", 1)
+			ended <- time.Now()
+		}()
+		time.Sleep(time.Minute)
+		answer = os.ErrDeadlineExceeded // the database is away
+		time.Sleep(time.Minute)
+		select {
+		case at := <-ended:
+			t.Fatalf("ended at %s though the token stands", at)
+		default:
+		}
+		revoked := time.Now()
+		answer = fleet.ErrNotFound
+		if after := (<-ended).Sub(revoked); after > 2*streamPulse {
+			t.Errorf("ended after %s, want at most %s", after, 2*streamPulse)
 		}
 	})
 }

@@ -20,7 +20,7 @@ const (
 	streamPart  = 500              // events read from the log at a time
 	streamWrite = 10 * time.Second // a listener that does not read for so long is cut
 	// streamPulse is how often a silent stream says that it lives. It looks into
-	// the log then too: another manager may have written.
+	// the log then too, and after its token: another manager may have written.
 	streamPulse = 10 * time.Second
 )
 
@@ -35,7 +35,7 @@ func (a *API) stream() {
 	op := operation(fleet.RoleViewer, http.MethodGet, "/stream", "stream", "Listen to what happens")
 	op.Description = "Needs the role viewer or more. Server-sent events. `event` carries one event of the log; its id is the incarnation of the database and its position, like 0f3c1b2a.42. " +
 		"`live` the newest power and state of what stands behind one gateway, and `gateway` that one came or went, both without id: " +
-		"they are never repeated. A listener that does not read is cut; it resumes with Last-Event-ID. " +
+		"they are never repeated. A listener that does not read is cut; it resumes with Last-Event-ID. A token that is taken away ends its streams within 10 s. " +
 		anew
 	reg := a.huma.OpenAPI().Components.Schemas
 	var kinds []*huma.Schema
@@ -78,7 +78,7 @@ func (a *API) stream() {
 		return &huma.StreamResponse{Body: func(hctx huma.Context) {
 			defer a.hub.leave(listener)
 			_, w := humago.Unwrap(hctx)
-			a.serve(hctx.Context(), w, listener, incarnation, position)
+			a.serve(hctx.Context(), w, listener, who, incarnation, position)
 		}}, nil
 	})
 }
@@ -116,7 +116,7 @@ func (a *API) place(ctx context.Context, last string) (int64, error) {
 }
 
 // serve writes to one listener until it leaves, is cut or the hub ends.
-func (a *API) serve(ctx context.Context, w http.ResponseWriter, l *audience, incarnation string, position int64) {
+func (a *API) serve(ctx context.Context, w http.ResponseWriter, l *audience, who fleet.Access, incarnation string, position int64) {
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -125,7 +125,14 @@ func (a *API) serve(ctx context.Context, w http.ResponseWriter, l *audience, inc
 	pulse := time.NewTicker(streamPulse)
 	defer pulse.Stop()
 	out := &sseWriter{w: w}
+	asked := time.Now()
 	for {
+		if now := time.Now(); now.Sub(asked) >= streamPulse {
+			if asked = now; !a.stands(ctx, who) {
+				a.log.Info("stream ends: its token was taken away or changed", "token", who.ID)
+				return
+			}
+		}
 		if err := control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
 			a.log.Error("set deadline of a stream", "err", err)
 			return

@@ -18,6 +18,7 @@ import (
 
 	"github.com/chargeyard/chargeyard/cloud/internal/api"
 	"github.com/chargeyard/chargeyard/cloud/internal/commander"
+	"github.com/chargeyard/chargeyard/cloud/internal/files"
 	"github.com/chargeyard/chargeyard/cloud/internal/fleet"
 	"github.com/chargeyard/chargeyard/cloud/internal/sqlite"
 	"github.com/chargeyard/chargeyard/shared/event"
@@ -66,9 +67,11 @@ func open(t *testing.T) *yard {
 	ended := make(chan error, 1)
 	go func() { ended <- y.hub.Run(ctx) }()
 	mux := http.NewServeMux()
-	api.New(mux, store, commander.New(store, y, y, log, time.Now), y, y.hub, log, y.now)
 	server := httptest.NewServer(api.Problems(mux, log))
 	y.url = server.URL
+	desk := files.New(files.Config{Dir: t.TempDir(), PublicURL: y.url, Limit: 1 << 20, Total: 1 << 30, Keep: time.Hour}, store, log, time.Now)
+	desk.Register(mux)
+	api.New(mux, store, commander.New(store, y, y, log, time.Now), y, y.hub, desk, log, y.now)
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -200,6 +203,23 @@ func (y *yard) day() {
 		event.Draft{Data: &event.GatewayAlarm{Alarm: "disk_full", Severity: "warning", Text: "full"}},
 	)
 	y.must(y.store.DeadLetter(y.t.Context(), fleet.DeadLetter{Gateway: "gw-1", Topic: "cy/1/gw-1/up/events", Reason: "nonsense", Payload: []byte("x"), Received: time.Now()}))
+}
+
+// evening is what a station of another version and a stranger do at gw-1.
+func (y *yard) evening() {
+	y.t.Helper()
+	cp3 := event.Address{Station: "CP3"}
+	y.happen("gw-1", event.LaneEvents,
+		event.Draft{Address: cp3, Data: &event.StationConnected{Protocol: "ocpp2.0.1"}},
+		event.Draft{Address: cp3, Data: &event.StationBooted{Protocol: "ocpp2.0.1", Vendor: "V", Model: "W", Firmware: "2", Registration: "pending"}},
+		event.Draft{Address: cp3, Data: &event.StationConfiguration{Report: 1, Part: 1, Complete: true, Variables: []event.Variable{
+			{Component: "EVSE", Variable: "Power", EVSE: 1, Value: "0", Mutability: "read_only", DataType: "decimal", Unit: "W"},
+			{Component: "OCPPCommCtrlr", Variable: "HeartbeatInterval", Value: "60", Mutability: "read_write", DataType: "integer", Values: []string{"60", "300"}},
+		}}},
+		event.Draft{Address: cp3, Data: &event.StationConfiguration{Variables: []event.Variable{{Component: fleet.ComponentDeviations, Variable: "bad_time", Value: "7", ReadOnly: true}}}},
+		event.Draft{Address: cp3, Data: &event.StationSecurity{Event: "TamperDetectionActivated", Info: "lid"}},
+		event.Draft{Address: event.Address{Station: "X1"}, Data: &event.StationSecurity{Event: fleet.UnknownStation, Info: "remote=192.0.2.9:1 protocol=ocpp1.6 profile=0"}},
+	)
 }
 
 type answer struct {

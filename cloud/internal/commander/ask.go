@@ -17,6 +17,9 @@ const (
 	rememberUnknown = 5 * time.Minute
 )
 
+// unsupported is the answer to a question that this manager cannot decide.
+const unsupported = "unsupported"
+
 const defaultWait = 3 * time.Second
 
 // ask is a question and when its asker stops waiting.
@@ -69,8 +72,18 @@ func (c *Commander) answerOne(ctx context.Context, a ask) (outcome string) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	answer := wire.Answer{ID: q.ID}
+	outcome = "answered"
 	switch {
-	case q.Question == "token" && q.Token != nil:
+	case q.Question != wire.QuestionToken:
+		// At once, so that the gateway need not wait to tell its charger no.
+		if _, err := c.gateways.Owned(ctx, a.gateway); err != nil {
+			return "stranger" // a gateway that nobody has added gets no answer
+		}
+		answer.Error, outcome = unsupported, unsupported
+		log.Debug("question that this manager answers with no", "question", q.Question, "station", q.Station)
+	case q.Token == nil:
+		answer.Error, outcome = "expected a token with the question token", "unknown_question"
+	default:
 		entry, err := c.token(ctx, a.gateway, *q.Token)
 		if errors.Is(err, fleet.ErrNotFound) {
 			return "stranger" // a gateway that nobody has added gets no answer
@@ -82,14 +95,9 @@ func (c *Commander) answerOne(ctx context.Context, a ask) (outcome string) {
 			return "error" // without an answer the gateway decides by its offline policy
 		}
 		answer.Token = &entry
-	default:
-		answer.Error = "expected the question token with a token, got " + q.Question
 	}
 	c.publish(a.gateway, wire.KindAnswer, "", 0, answer)
-	if answer.Error != "" {
-		return "unknown_question"
-	}
-	return "answered"
+	return outcome
 }
 
 // token is what the manager knows of a token at a gateway of its tenant.

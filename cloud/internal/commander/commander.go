@@ -42,6 +42,7 @@ type Store interface {
 	AddCommand(ctx context.Context, c fleet.Command, idempotencyKey, bodyHash string) (fleet.Command, error)
 	Command(ctx context.Context, s fleet.Scope, id event.CommandID) (fleet.Command, error)
 	MoveCommand(ctx context.Context, id event.CommandID, to event.CommandState, reason string, at time.Time) (bool, error)
+	WishCancel(ctx context.Context, id event.CommandID, at time.Time) error
 	OwedCommands(ctx context.Context, g event.GatewayID) ([]fleet.Command, error)
 	Token(ctx context.Context, t fleet.Tenant, value string) (fleet.Token, error)
 	TokensIn(ctx context.Context, t fleet.Tenant, section string) ([]fleet.Token, error)
@@ -85,11 +86,11 @@ type peer struct {
 	connection string
 	check      time.Time // when to look for commands next; zero: nothing is owed
 	sentAt     map[event.CommandID]time.Time
-	cancels    map[event.CommandID]bool // wishes that the gateway has not fulfilled yet
-	welcomed   bool                     // it has just said hello: show it everything that it has not spoken about
-	owed       bool                     // and the sections that it does not have
-	has        map[string]string        // section: revision, as its hello said
-	refused    map[string]string        // section: revision that it could not put in force
+	cancelAt   map[event.CommandID]time.Time // when a wish to cancel was told last
+	welcomed   bool                          // it has just said hello: show it everything that it has not spoken about
+	owed       bool                          // and the sections that it does not have
+	has        map[string]string             // section: revision, as its hello said
+	refused    map[string]string             // section: revision that it could not put in force
 }
 
 // due tells whether it is time to look for commands.
@@ -168,7 +169,7 @@ func (c *Commander) remember(ctx context.Context) error {
 func (c *Commander) peer(g event.GatewayID) *peer {
 	p := c.peers[g]
 	if p == nil {
-		p = &peer{sentAt: map[event.CommandID]time.Time{}, cancels: map[event.CommandID]bool{}}
+		p = &peer{sentAt: map[event.CommandID]time.Time{}, cancelAt: map[event.CommandID]time.Time{}}
 		c.peers[g] = p
 	}
 	return p
@@ -275,9 +276,15 @@ func (c *Commander) Cancel(ctx context.Context, s fleet.Scope, id event.CommandI
 	if err != nil || cmd.Status.Final() {
 		return cmd, err
 	}
+	if err := c.store.WishCancel(ctx, id, c.now()); err != nil {
+		return fleet.Command{}, err
+	}
+	if cmd, err = c.store.Command(ctx, s, id); err != nil {
+		return fleet.Command{}, err
+	}
 	c.mu.Lock()
 	p := c.peer(cmd.Gateway)
-	p.cancels[id] = true
+	delete(p.cancelAt, id)
 	p.check = c.now()
 	c.mu.Unlock()
 	c.nudge()
@@ -407,29 +414,33 @@ func (c *Commander) commands(ctx context.Context, g event.GatewayID, online, wel
 			}
 		}
 	}
-	c.mu.Lock()
-	p := c.peer(g)
-	var cancels []event.CommandID
-	for id := range p.cancels {
-		if running[id] {
-			cancels = append(cancels, id)
-		} else {
-			delete(p.cancels, id)
+	for _, cmd := range owed {
+		if cmd.CancelAsked == nil || !online || cmd.Status == event.StateQueued {
+			continue
 		}
-	}
-	for id := range p.sentAt {
-		if !running[id] {
-			delete(p.sentAt, id)
-		}
-	}
-	c.mu.Unlock()
-	for _, id := range cancels {
-		if online {
-			c.publish(g, wire.KindCommand, "", 1, wire.Order{Cancel: id})
+		if last := c.lastCancel(g, cmd.ID); now.Sub(last) >= resend || welcomed {
+			c.publish(g, wire.KindCommand, "", 1, wire.Order{Cancel: cmd.ID})
+			c.mu.Lock()
+			c.peer(g).cancelAt[cmd.ID] = now
+			c.mu.Unlock()
 			look(now.Add(resend))
+		} else {
+			look(last.Add(resend))
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.peer(g)
+	gone := func(id event.CommandID, _ time.Time) bool { return !running[id] }
+	maps.DeleteFunc(p.sentAt, gone)
+	maps.DeleteFunc(p.cancelAt, gone)
 	return next, nil
+}
+
+func (c *Commander) lastCancel(g event.GatewayID, id event.CommandID) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peer(g).cancelAt[id]
 }
 
 func (c *Commander) lastSent(g event.GatewayID, id event.CommandID) time.Time {

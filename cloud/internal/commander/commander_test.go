@@ -93,6 +93,15 @@ func (y *yard) MoveCommand(_ context.Context, id event.CommandID, to event.Comma
 	return true, nil
 }
 
+func (y *yard) WishCancel(_ context.Context, id event.CommandID, at time.Time) error {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if c := y.commands[id]; c.CancelAsked == nil {
+		c.CancelAsked = &at
+	}
+	return nil
+}
+
 func (y *yard) OwedCommands(_ context.Context, g event.GatewayID) ([]fleet.Command, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -434,6 +443,40 @@ func TestCancel(t *testing.T) {
 	})
 }
 
+// TestCancelRestart: a wish outlives the manager that took it.
+func TestCancelRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard()
+		for _, second := range []bool{false, true} {
+			c := commander.New(y, y, y, slog.New(slog.DiscardHandler), time.Now)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- c.Run(ctx) }()
+			synctest.Wait()
+			if second {
+				expect(t, y)
+				c.Status("gw-1", wire.Status{Online: true, Connection: "c"}) // it stayed connected
+				wait(2 * time.Second)
+				expect(t, y, "gw-1 cmd cancel c1")
+			} else {
+				hello(t, c)
+				queue(t, c, "c1", time.Hour)
+				expect(t, y, "gw-1 cmd c1")
+				y.tell("c1", event.StateDelivered)
+				if got, err := c.Cancel(t.Context(), fleet.Scope{}, "c1"); err != nil || got.CancelAsked == nil {
+					t.Errorf("%+v, %v", got, err)
+				}
+				synctest.Wait()
+				expect(t, y, "gw-1 cmd cancel c1")
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 func TestDesired(t *testing.T) {
 	token := func(y *yard, value, status string) {
 		y.mu.Lock()
@@ -580,7 +623,8 @@ func TestAsk(t *testing.T) {
 		{name: "too slow", slow: 4 * time.Second, ask: wire.Ask{ID: "1", Question: "token", WaitMS: 3000, Token: &event.Token{Value: "GOOD"}}},
 		{name: "slow enough", slow: 2 * time.Second, ask: wire.Ask{ID: "1", Question: "token", WaitMS: 3000, Token: &event.Token{Value: "GOOD"}}, want: "accepted", cache: 86400},
 		{name: "stranger", gateway: "gw-9", ask: wire.Ask{ID: "1", Question: "token", Token: &event.Token{Value: "GOOD"}}},
-		{name: "another question", ask: wire.Ask{ID: "1", Question: "weather"}, want: "error"},
+		{name: "another question", ask: wire.Ask{ID: "1", Question: "vat_number", Payload: json.RawMessage(`{}`)}, want: "unsupported"},
+		{name: "another question of a stranger", gateway: "gw-9", ask: wire.Ask{ID: "1", Question: "vat_number"}},
 		{name: "no token", ask: wire.Ask{ID: "1", Question: "token"}, want: "error"},
 		{name: "no id", ask: wire.Ask{Question: "token", Token: &event.Token{Value: "GOOD"}}},
 		{name: "not JSON", ask: json.RawMessage(`"x"`)},
@@ -613,6 +657,12 @@ func TestAsk(t *testing.T) {
 				a, err := wire.Decode[wire.Answer](y.bodies["gw-1 answer"])
 				if err != nil || a.ID != "1" {
 					t.Fatalf("answer %+v, %v", a, err)
+				}
+				if tt.want == "unsupported" {
+					if a.Error != tt.want || a.Token != nil || a.Payload != nil {
+						t.Errorf("answer %+v, want that it is not supported", a)
+					}
+					return
 				}
 				if tt.want == "error" {
 					if a.Error == "" {

@@ -22,6 +22,7 @@ import (
 type Config struct {
 	DataDir  string `yaml:"data_dir"`
 	HTTP     HTTP   `yaml:"http"`
+	Files    Files  `yaml:"files"`
 	Database string `yaml:"database"` // sqlite; a postgres:// URL is refused by this version
 	Broker   Broker `yaml:"broker"`
 	Log      Log    `yaml:"log"`
@@ -32,6 +33,16 @@ type HTTP struct {
 	Listen   string `yaml:"listen"`
 	CertFile string `yaml:"cert_file"` // with KeyFile: TLS
 	KeyFile  string `yaml:"key_file"`
+	// PublicURL is where gateways and stations reach the manager, to bring files.
+	// Where every gateway is on this machine it need not be said.
+	PublicURL string `yaml:"public_url"`
+}
+
+// Files bounds what gateways and stations bring: recordings and logs.
+type Files struct {
+	MaxMB    int `yaml:"max_mb"`    // of one file
+	TotalMB  int `yaml:"total_mb"`  // of all
+	KeepDays int `yaml:"keep_days"` // then they are deleted
 }
 
 // Broker is either the embedded one or another.
@@ -64,6 +75,7 @@ func Default() Config {
 	return Config{
 		DataDir:  "./data/cloud",
 		HTTP:     HTTP{Listen: ":8080"},
+		Files:    Files{MaxMB: 256, TotalMB: 10240, KeepDays: 30},
 		Database: "sqlite",
 		Log:      Log{Level: "info"},
 	}
@@ -210,6 +222,10 @@ func (f *Faults) environment(c *Config, getenv func(string) string) {
 		{"HTTP_LISTEN", func(v string) { c.HTTP.Listen = v }},
 		{"HTTP_CERT_FILE", func(v string) { c.HTTP.CertFile = v }},
 		{"HTTP_KEY_FILE", func(v string) { c.HTTP.KeyFile = v }},
+		{"HTTP_PUBLIC_URL", func(v string) { c.HTTP.PublicURL = v }},
+		{"FILES_MAX_MB", func(v string) { c.Files.MaxMB = f.whole("FILES_MAX_MB", v) }},
+		{"FILES_TOTAL_MB", func(v string) { c.Files.TotalMB = f.whole("FILES_TOTAL_MB", v) }},
+		{"FILES_KEEP_DAYS", func(v string) { c.Files.KeepDays = f.whole("FILES_KEEP_DAYS", v) }},
 		{"LOG_LEVEL", func(v string) { c.Log.Level = v }},
 		{"BROKER_URL", func(v string) { c.Broker.URL, c.Broker.Embedded = v, nil }},
 		{"BROKER_USERNAME", func(v string) { c.Broker.Username = v }},
@@ -228,11 +244,7 @@ func (f *Faults) environment(c *Config, getenv func(string) string) {
 			embedded().Plain = b
 		}},
 		{"BROKER_EMBEDDED_MAX_CONNECTIONS", func(v string) {
-			n, err := strconv.Atoi(v)
-			if err != nil {
-				f.at(0, "CHARGEYARD_BROKER_EMBEDDED_MAX_CONNECTIONS: expected a whole number, got %q", v)
-			}
-			embedded().MaxConns = n
+			embedded().MaxConns = f.whole("BROKER_EMBEDDED_MAX_CONNECTIONS", v)
 		}},
 	}
 	for _, t := range texts {
@@ -242,6 +254,15 @@ func (f *Faults) environment(c *Config, getenv func(string) string) {
 	}
 }
 
+// whole reads a number of the environment.
+func (f *Faults) whole(key, v string) int {
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		f.at(0, "CHARGEYARD_%s: expected a whole number, got %q", key, v)
+	}
+	return n
+}
+
 // complete fills in what depends on other keys.
 func (c *Config) complete() {
 	if c.Broker.URL == "" && c.Broker.Embedded == nil {
@@ -249,6 +270,15 @@ func (c *Config) complete() {
 	}
 	if e := c.Broker.Embedded; e != nil && e.Listen == "" && e.ListenTLS == "" {
 		e.Listen = defaultBroker
+	}
+	if e := c.Broker.Embedded; c.HTTP.PublicURL == "" && e != nil && e.ListenTLS == "" && loopback(e.Listen) {
+		// Every gateway is on this machine.
+		if _, port, err := net.SplitHostPort(c.HTTP.Listen); err == nil && port != "0" {
+			c.HTTP.PublicURL = "http://127.0.0.1:" + port
+			if c.HTTP.CertFile != "" {
+				c.HTTP.PublicURL = "https://localhost:" + port
+			}
+		}
 	}
 }
 
@@ -266,6 +296,21 @@ func (f *Faults) check(c *Config, line func(path ...string) int) {
 	}
 	f.address(line("http", "listen"), "http.listen", c.HTTP.Listen)
 	f.pair(line("http"), "http", c.HTTP.CertFile, c.HTTP.KeyFile)
+	if c.HTTP.PublicURL != "" {
+		u, err := url.Parse(c.HTTP.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			f.at(line("http", "public_url"), "http.public_url: expected an address like https://manager.example, got %q", c.HTTP.PublicURL)
+		}
+	}
+	for _, n := range []struct {
+		key   string
+		value int
+		most  int
+	}{{"max_mb", c.Files.MaxMB, 1 << 20}, {"total_mb", c.Files.TotalMB, 1 << 30}, {"keep_days", c.Files.KeepDays, 3650}} {
+		if n.value < 1 || n.value > n.most {
+			f.at(line("files", n.key), "files.%s: expected 1 to %d, got %d", n.key, n.most, n.value)
+		}
+	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		f.at(line("log", "level"), "log.level: expected debug, info, warn or error, got %q", c.Log.Level)
 	}

@@ -49,6 +49,7 @@ var commandLives = map[event.CommandType]time.Duration{
 	event.CommandSetAvailability:   24 * time.Hour,
 	event.CommandCancelReservation: 24 * time.Hour,
 	event.CommandClearLimit:        24 * time.Hour,
+	event.CommandRecord:            15 * time.Minute,
 }
 
 // otherLife holds for the types that commandLives does not name.
@@ -176,6 +177,8 @@ func CommandParams(t event.CommandType) any {
 		return new(event.CallParams)
 	case event.CommandRestart:
 		return new(event.RestartParams)
+	case event.CommandRecord:
+		return new(event.RecordParams)
 	}
 	return nil
 }
@@ -233,16 +236,22 @@ func paramError(t event.CommandType, err error) error {
 func paramRules(c *event.Command, params any, now time.Time) error {
 	switch p := params.(type) {
 	case *event.StartParams:
-		return firstError(
-			present("token.value", p.Token.Value), tokenType(&p.Token),
-			positive("limit_a", p.LimitA))
+		if p.Token.Type != "none" { // nobody has to show one
+			if err := present("token.value", p.Token.Value); err != nil {
+				return err
+			}
+		}
+		return firstError(tokenType(&p.Token), positive("limit_a", p.LimitA))
 	case *event.UnlockParams:
 		if p.Connector < 0 {
 			return field("params.connector", "expected 0 or more, got %d", p.Connector)
 		}
 	case *event.ResetParams:
-		return oneOf("kind", p.Kind, "soft", "hard")
+		return oneOf("kind", p.Kind, "soft", "hard", "resume")
 	case *event.SetAvailabilityParams:
+		if p.Connector < 0 || p.Connector > 0 && c.EVSE == 0 {
+			return field("params.connector", "expected 0, or a connector of the EVSE that the command names, got %d", p.Connector)
+		}
 		return required(c.Params, "available")
 	case *event.SetLimitParams:
 		if (p.LimitA == nil) == (p.LimitW == nil) {
@@ -264,7 +273,11 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 		}
 		return variables(p.Variables)
 	case *event.TriggerParams:
-		return oneOf("message", p.Message, "boot", "heartbeat", "status", "meter", "firmware", "log", "sign_certificate")
+		if word, own := strings.CutPrefix(p.Message, "custom:"); own {
+			return present("message", word)
+		}
+		return oneOf("message", p.Message, "boot", "heartbeat", "status", "meter", "transaction", "firmware", "publish_firmware", "log",
+			"sign_certificate", "sign_v2g_certificate", "sign_v2g20_certificate", "sign_combined_certificate", "custom:<the device's own word>")
 	case *event.ReserveParams:
 		if p.Reservation < 1 {
 			return field("params.reservation", "expected 1 or more, got %d", p.Reservation)
@@ -283,7 +296,10 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 		}
 		return firstError(address("url", p.URL), counts(p.Retries, p.RetryInterval))
 	case *event.GetLogParams:
-		return firstError(oneOf("kind", p.Kind, "diagnostics", "security"), address("url", p.URL), counts(p.Retries, p.RetryInterval))
+		if p.Kind == "" {
+			p.Kind = "diagnostics"
+		}
+		return firstError(oneOf("kind", p.Kind, "diagnostics", "security"), addressIf("url", p.URL), span(p.From, p.To), counts(p.Retries, p.RetryInterval))
 	case *event.SendLocalListParams:
 		if p.Version < 1 {
 			return field("params.version", "expected 1 or more, got %d", p.Version)
@@ -300,7 +316,7 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 			}
 		}
 	case *event.InstallCertificateParams:
-		return firstError(oneOf("kind", p.Kind, "csms_root", "manufacturer_root"), present("certificate", p.Certificate))
+		return firstError(oneOf("kind", p.Kind, rootKinds...), present("certificate", p.Certificate))
 	case *event.DeleteCertificateParams:
 		return firstError(
 			oneOf("hash.algorithm", p.Hash.Algorithm, "SHA256", "SHA384", "SHA512"),
@@ -308,16 +324,37 @@ func paramRules(c *event.Command, params any, now time.Time) error {
 			present("hash.issuer_key_hash", p.Hash.IssuerKeyHash),
 			present("hash.serial", p.Hash.Serial))
 	case *event.ListCertificatesParams:
-		return oneOf("kind", p.Kind, "csms_root", "manufacturer_root")
+		if p.Kind == "" {
+			return nil // all
+		}
+		return oneOf("kind", p.Kind, append(slices.Clone(rootKinds), "v2g_chain")...)
+	case *event.SignCertificateParams:
+		return oneOf("kind", p.Kind, "", "station", "v2g", "v2g20")
 	case *event.ShowMessageParams:
-		return present("text", p.Text)
+		if p.ID < 0 {
+			return field("params.id", "expected 0 (the gateway chooses one) or more, got %d", p.ID)
+		}
+		if p.ID == 0 { // with one, no text takes the message away
+			if err := present("text", p.Text); err != nil {
+				return err
+			}
+		}
+		return firstError(
+			oneOf("priority", p.Priority, "", "normal", "in_front", "always_front"),
+			oneOf("format", p.Format, "", "utf8", "ascii", "html", "uri", "qrcode"),
+			span(p.Start, p.End))
 	case *event.SendDataParams:
 		return present("vendor", p.Vendor)
 	case *event.CallParams:
 		return firstError(present("protocol", p.Protocol), present("action", p.Action), required(c.Params, "payload"))
+	case *event.RecordParams:
+		return firstError(present("station", string(p.Station)), addressIf("url", p.URL), span(p.From, p.To))
 	}
 	return nil
 }
+
+// rootKinds are the kinds of root certificates.
+var rootKinds = []string{"csms_root", "manufacturer_root", "mo_root", "v2g_root", "oem_root"}
 
 func firstError(errs ...error) error {
 	for _, err := range errs {
@@ -395,6 +432,21 @@ func address(name, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme == "" || u.Host == "" {
 		return field("params."+name, "expected a URL with scheme and host, got %q", value)
+	}
+	return nil
+}
+
+// addressIf lets an address be left out where the manager gives one.
+func addressIf(name, value string) error {
+	if value == "" {
+		return nil
+	}
+	return address(name, value)
+}
+
+func span(from, to time.Time) error {
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return field("params.to", "expected a time after %s, got %s", from.UTC().Format(event.TimeLayout), to.UTC().Format(event.TimeLayout))
 	}
 	return nil
 }
