@@ -10,8 +10,9 @@ import (
 // Decode found nothing. It is for stations that are tested against the standard:
 // all others are taken as they are.
 func Strict(version string, found []lenient.Deviation, err error) *CallError {
-	if code, description := ocppj.Refuse(version, found, err); code != "" {
-		return &CallError{Code: code, Description: description}
+	code, description := ocppj.Refuse(version, found, err)
+	if code == "" {
+		return nil
 	}
-	return nil
+	return &CallError{Code: code, Description: description}
 }
