@@ -111,6 +111,13 @@ func TestApply(t *testing.T) {
 		{name: "token without status", section: "tokens-00", content: `{"tokens":[{"value":"a"}]}`, refusal: "expected a status"},
 		{name: "tokens of another shape", section: "tokens-00", content: `{"tokens":{"a":"b"}}`, refusal: "content: "},
 		{name: "stations", section: "stations", content: `{"stations":[{"identity":"CP 1","password_hash":"h"},{"identity":"CP2"}]}`, effect: `stations [{CP 1 [h] 0 } {CP2 [] 0 }]`},
+		{
+			name: "station that may not charge", section: "stations",
+			content: `{"stations":[{"identity":"CP1","password_hash":"h","password_hashes":["g","h"],"security_profile":2,"registration":"pending"}]}`,
+			effect:  `stations [{CP1 [h g] 2 pending}]`,
+		},
+		{name: "registration of another word", section: "stations", content: `{"stations":[{"identity":"CP1","registration":"maybe"}]}`, refusal: "accepted, pending or rejected"},
+		{name: "security profile 4", section: "stations", content: `{"stations":[{"identity":"CP1","security_profile":4}]}`, refusal: "0 to 3"},
 		{name: "station without identity", section: "stations", content: `{"stations":[{"password_hash":"h"}]}`, refusal: "expected an identity"},
 		{
 			name: "plan", section: "site", content: `{"fallback_a":{"CP1":6},"limit_a":{"CP1":16},"circuits":[{"name":"A","limit_a":63,"stations":["CP1"]}]}`,

@@ -271,6 +271,61 @@ func TestAskToken(t *testing.T) {
 	}
 }
 
+// Every other question travels with its payload.
+func TestAsk(t *testing.T) {
+	at := event.Address{Station: "CP1", EVSE: 2}
+	tests := []struct {
+		name    string
+		payload string
+		answer  func(q wire.Ask) *wire.Answer // nil: none comes
+		want    string
+		err     error
+		took    time.Duration
+	}{
+		{name: "answered", payload: `{"csr":"x"}`, answer: func(q wire.Ask) *wire.Answer {
+			return &wire.Answer{ID: q.ID, Payload: json.RawMessage(`{"chain":"y"}`)}
+		}, want: `{"chain":"y"}`},
+		{name: "answered with nothing", answer: func(q wire.Ask) *wire.Answer { return &wire.Answer{ID: q.ID} }},
+		{name: "unsupported", answer: func(q wire.Ask) *wire.Answer { return &wire.Answer{ID: q.ID, Error: "unsupported"} }, err: site.ErrUnsupported},
+		{name: "error", answer: func(q wire.Ask) *wire.Answer { return &wire.Answer{ID: q.ID, Error: "database away"} }, err: site.ErrManagerAway},
+		{name: "no answer", answer: func(wire.Ask) *wire.Answer { return nil }, err: site.ErrManagerAway, took: 30 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(2)
+				question := site.Question{Kind: site.QuestionSignCertificate, Payload: json.RawMessage(tt.payload)}
+				if _, err := w.uplink.Ask(t.Context(), at, question); !errors.Is(err, site.ErrManagerAway) {
+					t.Errorf("before Run: %v, want ErrManagerAway", err)
+				}
+				w.start(t)
+				time.Sleep(5 * time.Second)
+				if _, err := w.uplink.Ask(t.Context(), at, site.Question{Kind: "data", Payload: json.RawMessage("{")}); err == nil {
+					t.Error("a payload that is no JSON was asked")
+				}
+				begun := time.Now()
+				var wg sync.WaitGroup
+				var got json.RawMessage
+				var err error
+				wg.Go(func() { got, err = w.uplink.Ask(t.Context(), at, question) })
+				synctest.Wait()
+				q := look(w.far, func() wire.Ask { return w.far.asks[0] })
+				if q.Question != "sign_certificate" || q.Station != "CP1" || q.EVSE != 2 || q.Token != nil || string(q.Payload) != tt.payload || q.WaitMS != 30_000 {
+					t.Errorf("asked %+v", q)
+				}
+				if a := tt.answer(q); a != nil {
+					w.far.newest().say(wire.KindAnswer, "", *a)
+				}
+				wg.Wait()
+				if !errors.Is(err, tt.err) || string(got) != tt.want || time.Since(begun) != tt.took {
+					t.Errorf("got %s, %v after %v; want %s, %v after %v", got, err, time.Since(begun), tt.want, tt.err, tt.took)
+				}
+				w.finish(t)
+			})
+		})
+	}
+}
+
 func cmpWait(d time.Duration) time.Duration {
 	if d == 0 {
 		return 3 * time.Second
