@@ -103,6 +103,33 @@ func without(payload, field string) string {
 	return before + after
 }
 
+// A station that is not accepted may boot and tell of transactions, and send what
+// it was asked for. OCPP 2.0.1 B01.FR.10, B02, B03.
+func TestPending(t *testing.T) {
+	y := ocpptest.Start(t, ocpptest.Config(), site.Config{PendUnknown: true}, quiet, v201.New(v201.V201()))
+	s := y.ConnectAs(t, "ocpp2.0.1", "CP-1", nil)
+	if got := s.Call("Heartbeat", `{}`); got != "!SecurityError" {
+		t.Errorf("Heartbeat before the boot was answered %s", got)
+	}
+	got := s.Call("BootNotification", `{"reason":"PowerUp","chargingStation":{"vendorName":"Acme","model":"Wall"}}`)
+	if !strings.Contains(got, `"status":"Pending"`) {
+		t.Errorf("the boot was answered %s", got)
+	}
+	for action, payload := range map[string]string{
+		"StatusNotification": `{` + when + `,"connectorStatus":"Available","evseId":1,"connectorId":1}`,
+		"NotifyReport":       `{"requestId":1,"generatedAt":"2026-01-01T00:00:00Z","seqNo":0}`,
+		"Fly":                `{}`,
+	} {
+		if got := s.Call(action, payload); got != "!SecurityError" {
+			t.Errorf("%s was answered %s", action, got)
+		}
+	}
+	if got := s.Call("TransactionEvent", tx("Started", "Authorized", "x", 0, "", evse1)); got != "{}" {
+		t.Errorf("TransactionEvent was answered %s", got)
+	}
+	y.Journal.Wait(t, "session", func(d event.Draft) bool { return d.Data.EventType() == event.TypeSessionStarted })
+}
+
 // In strict mode whatever the schema does not allow is refused with the code for
 // it, and nothing is made of it. OCPP 2.0.1 part 4 §4.3.
 func TestStrict(t *testing.T) {
@@ -132,4 +159,22 @@ func TestStrict(t *testing.T) {
 	if after := y.Journal.Events(); len(after) != before {
 		t.Errorf("refused messages became events: %v", after[before:])
 	}
+}
+
+// A fault is over when the station says so, also over another connection than the
+// one on which it was raised.
+func TestFaultOverReconnect(t *testing.T) {
+	y := ocpptest.Start(t, ocpptest.Config(), site.Config{}, quiet, v201.New(v201.V201()))
+	lock := component("ConnectorPlugRetentionLock", `,"evse":{"id":1,"connectorId":1}`)
+	status := `{` + when + `,"connectorStatus":"Occupied","evseId":1,"connectorId":1}`
+	s := y.ConnectAs(t, "ocpp2.0.1", "CP-1", nil)
+	s.Call("StatusNotification", status)
+	s.Call("NotifyEvent", notify(occurrence("1", lock, "Problem", "Alerting", "true", "")))
+	s.Drop()
+	play(t, y, y.ConnectAs(t, "ocpp2.0.1", "CP-1", nil), []golden{
+		{"the fault stands beside the state", "StatusNotification", status, `\{\}`, []string{`"status":"occupied","error_code":"connector_lock"`}},
+		{"N07 it is over", "NotifyEvent", notify(occurrence("2", lock, "Problem", "Alerting", "false", `,"cleared":true`)), `\{\}`,
+			[]string{`evses/1/connectors/1 chargeyard.station.status \{"status":"occupied","device_time"`}},
+		{"N07 it still is", "NotifyEvent", notify(occurrence("3", lock, "Problem", "Delta", "false", "")), `\{\}`, nil},
+	})
 }

@@ -11,11 +11,16 @@ import (
 
 // fault is a problem that a station has reported and not taken back.
 type fault struct {
+	faultKey
+	code       string // unified
+	tech, info string
+}
+
+// faultKey says what it is that has a problem.
+type faultKey struct {
 	evse, connector int
 	component       string // with its instance
-	variable        string
-	code            string // unified
-	tech, info      string
+	variable        string // in lower case
 }
 
 // Bounds of what one connection may have a peer remember.
@@ -70,23 +75,34 @@ func (p *Peer) tookEvent(d *ocpp201.EventData) (bool, error) {
 		}
 		report := site.StatusReport{EVSE: evse, Connector: connector, DeviceTime: d.Timestamp.Raw}
 		report.Status, report.Raw = statusOf(d.ActualValue)
-		p.addFault(&report)
-		return true, p.st.Status(report)
+		return true, p.status(report)
 	}
 	code, raised := p.problemOf(d, component, variable)
 	if code == "" {
 		return false, nil
 	}
 	f := fault{
-		evse: evse, connector: connector, component: nameOf(&d.Component), variable: d.Variable.Name, code: code,
-		tech: d.TechCode, info: d.TechInfo,
+		faultKey: faultKey{evse: evse, connector: connector, component: nameOf(&d.Component), variable: variable},
+		code:     code, tech: d.TechCode, info: d.TechInfo,
 	}
-	report := site.StatusReport{EVSE: evse, Connector: connector, DeviceTime: d.Timestamp.Raw}
+	if f.info == "" {
+		f.info = f.component + "/" + d.Variable.Name
+	}
 	if !p.noteFault(f, raised) {
-		return true, nil // what was never raised need not be cleared
+		return true, nil
 	}
-	p.addFault(&report)
-	return true, p.st.Status(report)
+	return true, p.st.Status(p.faultAt(evse, connector, d.Timestamp.Raw))
+}
+
+// status passes the state of a place on.
+func (p *Peer) status(r site.StatusReport) error {
+	if p.places == nil {
+		p.places = map[[2]int]bool{}
+	}
+	if len(p.places) < maxFaults {
+		p.places[[2]int{r.EVSE, r.Connector}] = true
+	}
+	return p.st.Status(r)
 }
 
 // eventPlace returns where a component stands.
@@ -101,27 +117,23 @@ func eventPlace(c *ocpp201.Component) (evse, connector int, err error) {
 	return place(c.EVSE.ID, n)
 }
 
-// addFault puts the gravest fault of a place into its report: the newest.
-func (p *Peer) addFault(r *site.StatusReport) {
-	for i := len(p.faults) - 1; i >= 0; i-- {
-		f := &p.faults[i]
-		if f.evse == r.EVSE && f.connector == r.Connector {
-			r.ErrorCode, r.VendorErrorCode = f.code, f.tech
-			r.Info = f.info
-			if r.Info == "" {
-				r.Info = f.component + "/" + f.variable
-			}
-			return
+// faultAt reports the newest of the faults that a place has, or that it has none.
+func (p *Peer) faultAt(evse, connector int, time string) site.StatusReport {
+	r := site.StatusReport{EVSE: evse, Connector: connector, DeviceTime: time}
+	for _, f := range slices.Backward(p.faults) {
+		if f.evse == evse && f.connector == connector {
+			r.ErrorCode, r.VendorErrorCode, r.Info = f.code, f.tech, f.info
+			return r
 		}
 	}
+	return r
 }
 
-// noteFault remembers a fault or forgets it. It returns false when there was none
-// to forget.
+// noteFault remembers a fault or forgets it, and tells whether that is news. A
+// fault that is over and was not raised on this connection may have been on one
+// before: once that is news, where the state of the place is known.
 func (p *Peer) noteFault(f fault, raised bool) bool {
-	at := slices.IndexFunc(p.faults, func(k fault) bool {
-		return k.evse == f.evse && k.connector == f.connector && k.component == f.component && strings.EqualFold(k.variable, f.variable)
-	})
+	at := slices.IndexFunc(p.faults, func(k fault) bool { return k.faultKey == f.faultKey })
 	if at >= 0 {
 		p.faults = slices.Delete(p.faults, at, at+1)
 	}
@@ -130,8 +142,17 @@ func (p *Peer) noteFault(f fault, raised bool) bool {
 			p.faults = slices.Delete(p.faults, 0, 1)
 		}
 		p.faults = append(p.faults, f)
+		delete(p.over, f.faultKey)
+		return true
 	}
-	return raised || at >= 0
+	if p.over == nil {
+		p.over = map[faultKey]bool{}
+	}
+	told := p.over[f.faultKey]
+	if len(p.over) < maxMonitors {
+		p.over[f.faultKey] = true
+	}
+	return at >= 0 || !told && p.places[[2]int{f.evse, f.connector}]
 }
 
 // problemOf tells whether an event is about a fault, by its unified code, and
@@ -184,7 +205,7 @@ func (p *Peer) voltageFault(d *ocpp201.EventData) string {
 		return "under_voltage"
 	}
 	for _, f := range p.faults { // as it was raised
-		if f.component == nameOf(&d.Component) && strings.EqualFold(f.variable, d.Variable.Name) {
+		if f.component == nameOf(&d.Component) && strings.EqualFold(d.Variable.Name, f.variable) {
 			return f.code
 		}
 	}

@@ -174,8 +174,7 @@ func (p *Peer) statusNotification(b, payload []byte) ([]byte, error) {
 	}
 	report := site.StatusReport{EVSE: evse, Connector: connector, DeviceTime: m.Timestamp.Raw}
 	report.Status, report.Raw = statusOf(string(m.ConnectorStatus))
-	p.addFault(&report)
-	if err := p.st.Status(report); err != nil {
+	if err := p.status(report); err != nil {
 		return b, err
 	}
 	return (&ocpp201.StatusNotificationResponse{}).AppendJSON(b), nil

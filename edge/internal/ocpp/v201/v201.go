@@ -87,7 +87,9 @@ type Peer struct {
 	accepted bool // a known station that comes without a boot is
 	booted   bool // a boot came over this connection
 	running  map[string]*running
-	faults   []fault // that the station has raised on this connection, oldest first
+	faults   []fault           // that the station has raised on this connection, oldest first
+	over     map[faultKey]bool // those that it has said are over
+	places   map[[2]int]bool   // EVSE and connector whose state it has told
 	monitors map[int64]ocpp201.Monitor
 
 	mu      sync.Mutex // guards what follows
