@@ -3,19 +3,23 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chargeyard/chargeyard/edge/internal/console"
 	"github.com/chargeyard/chargeyard/edge/internal/outbox"
+	"github.com/chargeyard/chargeyard/edge/internal/recorder"
 	"github.com/chargeyard/chargeyard/edge/internal/uplink"
 	"github.com/chargeyard/chargeyard/shared/event"
 )
 
 // sources is what the console shows of the gateway.
 func (g *gateway) sources() console.Sources {
-	return console.Sources{
+	s := console.Sources{
 		Stations: g.site.Stations,
+		Scores:   g.scores,
 		Alarm:    g.site.Alarm,
 		Checks: []console.Check{
 			{Name: "stations", Fine: func() error {
@@ -38,6 +42,35 @@ func (g *gateway) sources() console.Sources {
 		},
 		Collectors: append(g.server.Collectors(), console.Collector(append(g.outboxMetrics(), g.uplinkMetrics()...)...)),
 	}
+	if g.recorder != nil {
+		s.Frames = g.frames
+	}
+	return s
+}
+
+// scores are those of the stations, as the console shows them.
+func (g *gateway) scores() []console.Score {
+	all := g.server.Scores()
+	out := make([]console.Score, len(all))
+	for i, s := range all {
+		out[i] = console.Score{
+			Station: s.Station, Profile: s.Profile,
+			Model: strings.TrimSpace(s.Vendor + " " + s.Model + " " + s.Firmware),
+		}
+		for _, d := range s.Kinds {
+			out[i].Kinds = append(out[i].Kinds, console.Deviations{Kind: d.Kind, Count: d.Count, Last: d.Last, Text: d.Text})
+		}
+	}
+	return out
+}
+
+// frames writes what is recorded of a station.
+func (g *gateway) frames(w io.Writer, id event.StationID, from, to time.Time) (known bool, err error) {
+	frames := g.recorder.Frames(id, from, to)
+	if len(frames) == 0 {
+		return false, nil
+	}
+	return true, recorder.Write(w, frames)
 }
 
 func (g *gateway) managerFact() string {

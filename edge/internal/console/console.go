@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,8 @@ type Sources struct {
 	Checks     []Check
 	Facts      []Fact
 	Stations   func() []site.StationInfo
+	Scores     func() []Score // nil: none
+	Frames     Frames         // nil: nothing is recorded
 	Collectors []prometheus.Collector
 	// Alarm says that something needs a person; nil: nobody is told.
 	Alarm func(context.Context, event.GatewayAlarm)
@@ -161,6 +164,12 @@ func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", c.page)
 	mux.HandleFunc("GET /healthz", c.health)
+	if c.sources.Scores != nil {
+		mux.HandleFunc("GET /scorecard", c.scorecard)
+	}
+	if c.sources.Frames != nil {
+		mux.HandleFunc("GET /stations/{id}/frames", c.frames)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{}))
 	return mux
 }
@@ -218,20 +227,20 @@ func (c *Console) page(w http.ResponseWriter, _ *http.Request) {
 	stations := c.sources.Stations()
 	slices.SortFunc(stations, func(a, b site.StationInfo) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range stations {
-		writeStation(&b, &stations[i])
+		c.writeStation(&b, &stations[i])
 	}
 	if len(stations) == 0 {
 		b.WriteString("<tr><td colspan=5 class=dim>None has connected yet.")
 	}
-	b.WriteString("</table><p class=dim><a href=/metrics>metrics</a> · <a href=/healthz>health</a></html>\n")
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	if _, err := w.Write([]byte(b.String())); err != nil {
-		c.log.Debug("page cut off", "err", err)
+	b.WriteString("</table><p class=dim>")
+	if c.sources.Scores != nil {
+		b.WriteString("<a href=/scorecard>scorecard</a> · ")
 	}
+	b.WriteString("<a href=/metrics>metrics</a> · <a href=/healthz>health</a></html>\n")
+	c.show(w, b.String())
 }
 
-func writeStation(b *strings.Builder, s *site.StationInfo) {
+func (c *Console) writeStation(b *strings.Builder, s *site.StationInfo) {
 	e := html.EscapeString
 	link, heard := "<span class=bad>away</span>", "never"
 	if s.Connected {
@@ -240,7 +249,11 @@ func writeStation(b *strings.Builder, s *site.StationInfo) {
 	if !s.Heard.IsZero() {
 		heard = s.Heard.Format(time.DateTime)
 	}
-	fmt.Fprintf(b, "<tr><td>%s<td>%s<td>%s<td>%s<td>", e(string(s.ID)), link,
+	name := e(string(s.ID))
+	if c.sources.Frames != nil {
+		name = fmt.Sprintf("<a href=\"/stations/%s/frames\">%s</a>", e(url.PathEscape(string(s.ID))), name)
+	}
+	fmt.Fprintf(b, "<tr><td>%s<td>%s<td>%s<td>%s<td>", name, link,
 		e(strings.TrimSpace(s.Boot.Vendor+" "+s.Boot.Model+" "+s.Boot.Firmware)), heard)
 	slices.SortFunc(s.Connectors, func(a, b site.LiveConnector) int {
 		return cmp.Or(cmp.Compare(a.EVSE, b.EVSE), cmp.Compare(a.Connector, b.Connector))
