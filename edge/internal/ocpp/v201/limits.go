@@ -1,6 +1,7 @@
 package v201
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -334,7 +335,7 @@ func (j *errand) held(evse int, unit string) (*float64, string, error) {
 	if !memory.Can(featureComposite) {
 		return nil, "", fmt.Errorf("the model does not have %s", featureComposite)
 	}
-	var answer ocpp201.GetCompositeScheduleResponse
+	var answer composite
 	err := j.Call(&ocpp201.GetCompositeScheduleRequest{EVSEID: int64(evse), Duration: span, ChargingRateUnit: ocpp201.ChargingRateUnit(unit)}, &answer)
 	if err != nil {
 		if job.Lacking(err) {
@@ -345,7 +346,7 @@ func (j *errand) held(evse int, unit string) (*float64, string, error) {
 	if job.VerdictOf(string(answer.Status)) != job.Accepted {
 		return nil, "", fmt.Errorf("%s was answered %s", featureComposite, job.Join(string(answer.Status), because(answer.StatusInfo)))
 	}
-	if answer.Schedule == nil || len(answer.Schedule.ChargingSchedulePeriod) == 0 {
+	if answer.Schedule == nil || len(answer.Schedule.ChargingSchedulePeriod) == 0 || answer.unlimited {
 		return nil, unit, nil
 	}
 	// The period that runs now: the schedule may have begun before.
@@ -362,6 +363,23 @@ func (j *errand) held(evse int, unit string) (*float64, string, error) {
 		}
 	}
 	return &limit, string(answer.Schedule.ChargingRateUnit), nil
+}
+
+// composite is a composite schedule that may have periods without a limit: 2.1
+// allows a setpoint alone.
+type composite struct {
+	ocpp201.GetCompositeScheduleResponse
+	unlimited bool
+}
+
+// Decode replaces the answer by what payload says.
+func (c *composite) Decode(payload []byte) ([]lenient.Deviation, error) {
+	found, err := c.GetCompositeScheduleResponse.Decode(payload)
+	wrong := new(lenient.Error)
+	if errors.As(err, &wrong) {
+		c.unlimited = slices.ContainsFunc(wrong.Problems, func(p lenient.Problem) bool { return strings.HasSuffix(p.Path, ".limit") })
+	}
+	return found, err
 }
 
 // installedLimit returns the limit of our profile of a shape as the station keeps

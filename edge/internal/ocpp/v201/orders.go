@@ -513,4 +513,7 @@ func (p *Peer) AskTransaction(id string, report func(ongoing *bool, queued bool,
 	})
 }
 
-var _ site.Device = (*Peer)(nil)
+var (
+	_ site.Device           = (*Peer)(nil)
+	_ site.TransactionAsker = (*Peer)(nil)
+)

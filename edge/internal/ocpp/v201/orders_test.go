@@ -382,7 +382,7 @@ func orderRows(t *testing.T) []orderRow {
 		{name: "OCPP 2.0.1 B05.FR.10 reboot", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: named("A.x=1")}, state: event.StateAccepted, reason: "reboot required",
 			steps: []orderStep{{"SetVariables", `.*`, set("A.x=RebootRequired"), nil}}},
 		{name: "OCPP 2.0.1 A01 password", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: named("SecurityCtrlr.BasicAuthPassword=0123456789abcdef")}, state: event.StateSucceeded, reason: "does not tell",
-			steps: []orderStep{{"SetVariables", `.*`, set("SecurityCtrlr.BasicAuthPassword=Accepted"), nil}, {"GetVariables", `.*`, `{"getVariableResult":[{"attributeStatus":"Rejected","component":{"name":"SecurityCtrlr"},"variable":{"name":"BasicAuthPassword"}}]}`, nil}},
+			steps:  []orderStep{{"SetVariables", `.*`, set("SecurityCtrlr.BasicAuthPassword=Accepted"), nil}, {"GetVariables", `.*`, `{"getVariableResult":[{"attributeStatus":"Rejected","component":{"name":"SecurityCtrlr"},"variable":{"name":"BasicAuthPassword"}}]}`, nil}},
 			result: `\[\{"component":"SecurityCtrlr","variable":"SecurityCtrlr.BasicAuthPassword","status":"Accepted"\}\]`},
 
 		// triggers
@@ -391,7 +391,7 @@ func orderRows(t *testing.T) []orderRow {
 		{name: "OCPP 2.0.1 F06 of an EVSE", kind: event.CommandTrigger, evse: 2, params: event.TriggerParams{Message: "meter"}, state: event.StateAccepted, steps: []orderStep{{"TriggerMessage", `\{"evse":\{"id":2\},"requestedMessage":"MeterValues"\}`, yes, nil}}},
 		{name: "not implemented", kind: event.CommandTrigger, params: event.TriggerParams{Message: "log"}, state: event.StateUnsupported, steps: []orderStep{{"TriggerMessage", `.*`, `{"status":"NotImplemented"}`, nil}}},
 		{name: "custom", kind: event.CommandTrigger, params: event.TriggerParams{Message: "custom:hello"}, state: event.StateUnsupported, protocol: v201},
-		{name: "custom", kind: event.CommandTrigger, evse: 1, params: event.TriggerParams{Message: "custom:hello"}, state: event.StateAccepted, protocol: v21, steps: []orderStep{{"TriggerMessage", `\{"evse":\{"id":1\},"requestedMessage":"CustomTrigger","customTrigger":"hello"\}`, yes, nil}}},
+		{name: "custom", kind: event.CommandTrigger, evse: 1, params: event.TriggerParams{Message: "custom:hello"}, state: event.StateSucceeded, protocol: v21, steps: []orderStep{{"TriggerMessage", `\{"evse":\{"id":1\},"requestedMessage":"CustomTrigger","customTrigger":"hello"\}`, yes, nil}}},
 
 		// reservations
 		{name: "OCPP 2.0.1 H01", kind: event.CommandReserve, evse: 1, params: event.ReserveParams{Reservation: 7, Token: token, Parent: "G", Until: until}, state: event.StateAccepted,
