@@ -77,7 +77,7 @@ func (p *Peer) tookEvent(d *ocpp201.EventData) (bool, error) {
 		report.Status, report.Raw = statusOf(d.ActualValue)
 		return true, p.status(report)
 	}
-	code, raised := p.problemOf(d, component, variable)
+	code, raised := p.problemOf(d)
 	if code == "" {
 		return false, nil
 	}
@@ -158,7 +158,8 @@ func (p *Peer) noteFault(f fault, raised bool) bool {
 // problemOf tells whether an event is about a fault, by its unified code, and
 // whether the fault is there or gone. OCPP 2.0.1 part 2 appendix 3: Problem and
 // Tripped are truth values, the others are faults where they alert.
-func (p *Peer) problemOf(d *ocpp201.EventData, component, variable string) (code string, raised bool) {
+func (p *Peer) problemOf(d *ocpp201.EventData) (code string, raised bool) {
+	component, variable := strings.ToLower(d.Component.Name), strings.ToLower(d.Variable.Name)
 	alerting := d.Trigger.Fold() == ocpp201.EventTriggerAlerting
 	switch variable {
 	case "problem", "tripped", "overload":
