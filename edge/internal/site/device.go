@@ -78,8 +78,8 @@ func (st *Station) Configuration(r ConfigurationReport) error {
 // ComponentDeviations is the component under which Deviations stand.
 const ComponentDeviations = "Deviations"
 
-// Deviations reports how often the station departed from its protocol since the
-// connection came: one variable of ComponentDeviations per kind, its value the
+// Deviations reports how often the station departed from its protocol since this
+// start of the gateway: one variable of ComponentDeviations per kind, its value the
 // count.
 func (st *Station) Deviations(counts []event.Variable) error {
 	if len(counts) == 0 {

@@ -164,10 +164,10 @@ func TestTransaction(t *testing.T) {
 				{status: occupied},
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "cable_plugged_in", state: "ev_connected", wh: 1000, context: "begin"},
 				{step: updated, seq: 1, at: 20, trigger: "authorized", card: "GOOD", want: accepted},
-				{step: updated, seq: 2, at: 30, trigger: "charging_state_changed", state: "charging"},
+				{step: updated, seq: 2, at: 30, trigger: "charging_state", state: "charging"},
 				{step: updated, seq: 3, at: 40, trigger: "meter_periodic", wh: 1010},
 				{step: updated, seq: 4, at: 50, trigger: "stop_authorized", card: "GOOD", want: accepted},
-				{step: updated, seq: 5, at: 60, trigger: "charging_state_changed", state: "ev_connected"},
+				{step: updated, seq: 5, at: 60, trigger: "charging_state", state: "ev_connected"},
 				{step: finish, seq: 6, at: 3610, trigger: "ev_communication_lost", wh: 9000, context: "end", wait: time.Hour},
 				{status: event.StatusAvailable},
 			},
@@ -175,9 +175,9 @@ func TestTransaction(t *testing.T) {
 				"1/1 status occupied",
 				"1/1 started cable_plugged_in ev_connected 1000", "1/1 updated cable_plugged_in reading:begin", "1/1 status preparing",
 				"1/1 token GOOD accepted", "1/1 updated authorized r:GOOD=accepted by cloud",
-				"1/1 updated charging_state_changed charging", "1/1 status charging",
+				"1/1 updated charging_state charging", "1/1 status charging",
 				"1/1 updated stop_authorized",
-				"1/1 updated charging_state_changed ev_connected", "1/1 status finishing",
+				"1/1 updated charging_state ev_connected", "1/1 status finishing",
 				"1/1 ended local r:GOOD 1000-9000=8000 3600s",
 				"1/1 status available",
 			},
@@ -187,14 +187,14 @@ func TestTransaction(t *testing.T) {
 			steps: []step2{
 				{step: started, seq: 0, at: 10, trigger: "authorized", card: "GOOD", want: accepted, wait: time.Second},
 				{step: updated, seq: 1, at: 30, trigger: "cable_plugged_in", state: "ev_connected", evse: 2, conn: 1},
-				{step: updated, seq: 2, at: 40, trigger: "charging_state_changed", state: "charging", wh: 500, context: "begin"},
+				{step: updated, seq: 2, at: 40, trigger: "charging_state", state: "charging", wh: 500, context: "begin"},
 				{step: updated, seq: 3, at: 60, trigger: "meter_periodic", wh: 600},
 				{step: finish, seq: 4, at: 110, trigger: "ev_departed", reason: "ev_disconnected"},
 			},
 			want: []string{
 				"0/0 token GOOD accepted", "0/0 started authorized r:GOOD=accepted by cloud",
 				"2/1 updated cable_plugged_in ev_connected",
-				"2/1 updated charging_state_changed charging", "2/1 updated charging_state_changed reading:begin",
+				"2/1 updated charging_state charging", "2/1 updated charging_state reading:begin",
 				"2/1 updated meter_periodic 600",
 				"2/1 ended ev_disconnected r:GOOD 500-600=100 100s [gap]",
 			},
@@ -225,8 +225,8 @@ func TestTransaction(t *testing.T) {
 			steps: []step2{
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", card: "GOOD", want: accepted, wh: 5},
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", card: "GOOD", want: accepted, wh: 5},
-				{step: updated, seq: 1, at: 20, trigger: "charging_state_changed", state: "charging"},
-				{step: updated, seq: 1, at: 20, trigger: "charging_state_changed", state: "charging"},
+				{step: updated, seq: 1, at: 20, trigger: "charging_state", state: "charging"},
+				{step: updated, seq: 1, at: 20, trigger: "charging_state", state: "charging"},
 				{step: finish, seq: 2, at: 30, trigger: "local", wh: 15, context: "end", restart: true},
 				{step: finish, seq: 2, at: 30, trigger: "local", wh: 15, context: "end"},
 				{step: finish, seq: 2, at: 30, trigger: "local", wh: 15, context: "end", restart: true},
@@ -234,39 +234,39 @@ func TestTransaction(t *testing.T) {
 			},
 			want: []string{
 				"1/1 token GOOD accepted", "1/1 started authorized r:GOOD=accepted by cloud 5",
-				"1/1 updated charging_state_changed charging", "1/1 ended local r:GOOD 5-15=10 20s",
+				"1/1 updated charging_state charging", "1/1 ended local r:GOOD 5-15=10 20s",
 			},
 		},
 		{
 			name: "E02.FR.07 a hole in the numbers",
 			steps: []step2{
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", wh: 5},
-				{step: updated, seq: 3, at: 20, trigger: "charging_state_changed", state: "charging"},
+				{step: updated, seq: 3, at: 20, trigger: "charging_state", state: "charging"},
 				{step: finish, seq: 4, at: 30, trigger: "local", wh: 15, context: "end"},
 			},
-			want: []string{"1/1 started authorized 5", "1/1 updated charging_state_changed charging", "1/1 ended local 5-15=10 20s [gap]"},
+			want: []string{"1/1 started authorized 5", "1/1 updated charging_state charging", "1/1 ended local 5-15=10 20s [gap]"},
 		},
 		{
 			name: "E02.FR.07 what fills the hole comes late and changes no state",
 			steps: []step2{
 				{step: started, seq: 10, at: 10, evse: 1, conn: 1, trigger: "authorized", wh: 5},
-				{step: updated, seq: 12, at: 30, trigger: "charging_state_changed", state: "charging"},
-				{step: updated, seq: 11, at: 20, trigger: "charging_state_changed", state: "ev_connected"},
+				{step: updated, seq: 12, at: 30, trigger: "charging_state", state: "charging"},
+				{step: updated, seq: 11, at: 20, trigger: "charging_state", state: "ev_connected"},
 				{step: finish, seq: 13, at: 40, trigger: "local", wh: 15, context: "end"},
 			},
-			want: []string{"1/1 started authorized 5", "1/1 updated charging_state_changed charging", "1/1 ended local 5-15=10 30s"},
+			want: []string{"1/1 started authorized 5", "1/1 updated charging_state charging", "1/1 ended local 5-15=10 30s"},
 		},
 		{
 			name: "quirk 64 numbers that begin anew: the end is no old update",
 			steps: []step2{
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", wh: 5},
-				{step: updated, seq: 1, at: 20, trigger: "charging_state_changed", state: "charging"},
-				{step: updated, seq: 0, at: 30, trigger: "charging_state_changed", state: "suspended_ev"},
+				{step: updated, seq: 1, at: 20, trigger: "charging_state", state: "charging"},
+				{step: updated, seq: 0, at: 30, trigger: "charging_state", state: "suspended_ev"},
 				{step: finish, seq: 1, at: 40, trigger: "local", wh: 15, context: "end"},
 			},
 			want: []string{
-				"1/1 started authorized 5", "1/1 updated charging_state_changed charging",
-				"1/1 updated charging_state_changed suspended_ev", "1/1 ended local 5-15=10 30s",
+				"1/1 started authorized 5", "1/1 updated charging_state charging",
+				"1/1 updated charging_state suspended_ev", "1/1 ended local 5-15=10 30s",
 			},
 		},
 		{
@@ -275,12 +275,12 @@ func TestTransaction(t *testing.T) {
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", wh: 5},
 				{step: updated, seq: 0, at: 10, trigger: "cable_plugged_in", state: "ev_connected"},
 				{step: updated, seq: 0, at: 10, trigger: "cable_plugged_in", state: "ev_connected"},
-				{step: updated, seq: 0, at: 20, trigger: "charging_state_changed", state: "charging"},
+				{step: updated, seq: 0, at: 20, trigger: "charging_state", state: "charging"},
 				{step: finish, seq: 0, at: 40, trigger: "local", wh: 15, context: "end"},
 			},
 			want: []string{
 				"1/1 started authorized 5", "1/1 updated cable_plugged_in ev_connected",
-				"1/1 updated charging_state_changed charging", "1/1 ended local 5-15=10 30s",
+				"1/1 updated charging_state charging", "1/1 ended local 5-15=10 30s",
 			},
 		},
 		{
@@ -297,23 +297,23 @@ func TestTransaction(t *testing.T) {
 		{
 			name: "the begin was lost: recovered from an update",
 			steps: []step2{
-				{step: updated, seq: 4, at: 20, evse: 1, conn: 1, trigger: "charging_state_changed", state: "charging", wh: 10},
+				{step: updated, seq: 4, at: 20, evse: 1, conn: 1, trigger: "charging_state", state: "charging", wh: 10},
 				{step: finish, seq: 5, at: 40, trigger: "local", wh: 15, context: "end"},
 			},
 			want: []string{
-				"1/1 started charging_state_changed charging [recovered unknown_energy]",
+				"1/1 started charging_state charging [recovered unknown_energy]",
 				"1/1 ended local -15= 0s [recovered unknown_energy]",
 			},
 		},
 		{
 			name: "the begin comes after all",
 			steps: []step2{
-				{step: updated, seq: 4, at: 20, evse: 1, conn: 1, trigger: "charging_state_changed", state: "charging", wh: 10},
+				{step: updated, seq: 4, at: 20, evse: 1, conn: 1, trigger: "charging_state", state: "charging", wh: 10},
 				{step: started, seq: 3, at: 10, evse: 1, conn: 1, trigger: "authorized", card: "GOOD", want: accepted, wh: 5},
 				{step: finish, seq: 5, at: 40, trigger: "local", wh: 15, context: "end"},
 			},
 			want: []string{
-				"1/1 started charging_state_changed charging [recovered unknown_energy]",
+				"1/1 started charging_state charging [recovered unknown_energy]",
 				"1/1 token GOOD accepted", "1/1 started authorized r:GOOD=accepted by cloud 5",
 				"1/1 ended local r:GOOD 5-15=10 30s",
 			},
@@ -371,12 +371,12 @@ func TestTransaction(t *testing.T) {
 			name: "the first register is the begin's; one after energy has flowed leaves a gap",
 			steps: []step2{
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized"},
-				{step: updated, seq: 1, at: 20, trigger: "charging_state_changed", state: "charging"},
+				{step: updated, seq: 1, at: 20, trigger: "charging_state", state: "charging"},
 				{step: updated, seq: 2, at: 80, trigger: "meter_periodic", wh: 100},
 				{step: finish, seq: 3, at: 90, trigger: "local", wh: 115, context: "end"},
 			},
 			want: []string{
-				"1/1 started authorized", "1/1 updated charging_state_changed charging", "1/1 updated meter_periodic 100",
+				"1/1 started authorized", "1/1 updated charging_state charging", "1/1 updated meter_periodic 100",
 				"1/1 ended local 100-115=15 80s [gap]",
 			},
 		},
@@ -398,18 +398,18 @@ func TestTransaction(t *testing.T) {
 			steps: []step2{
 				{status: occupied},
 				{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", card: "GOOD", want: accepted, wh: 5},
-				{step: updated, seq: 1, at: 20, trigger: "charging_state_changed", state: "charging"},
+				{step: updated, seq: 1, at: 20, trigger: "charging_state", state: "charging"},
 				{step: updated, seq: 2, at: 30, trigger: "meter_periodic", wh: 6},
 				{step: updated, seq: 4, at: 50, trigger: "meter_periodic", wh: 7, restart: true},
 				{status: occupied},
-				{step: updated, seq: 5, at: 60, trigger: "charging_state_changed", state: "charging"},
+				{step: updated, seq: 5, at: 60, trigger: "charging_state", state: "charging"},
 				{step: updated, seq: 6, at: 65, trigger: "authorized", card: "GOOD", want: accepted},
 				{step: finish, seq: 7, at: 70, trigger: "stop_authorized", card: "GOOD", want: accepted, wh: 15, context: "end"},
 			},
 			want: []string{
 				"1/1 status occupied", "1/1 token GOOD accepted", "1/1 started authorized r:GOOD=accepted by cloud 5",
-				"1/1 updated charging_state_changed charging", "1/1 status charging",
-				"1/1 updated meter_periodic 7", "1/1 status charging", "1/1 updated charging_state_changed", "1/1 updated authorized",
+				"1/1 updated charging_state charging", "1/1 status charging",
+				"1/1 updated meter_periodic 7", "1/1 status charging", "1/1 updated charging_state", "1/1 updated authorized",
 				"1/1 ended local r:GOOD 5-15=10 60s", "1/1 status finishing",
 			},
 		},
@@ -540,7 +540,7 @@ func TestTransactionDurable(t *testing.T) {
 			commit bool
 		}{
 			{"begin", step2{step: started, seq: 0, at: 1, evse: 1, conn: 1, trigger: "authorized", wh: 5}, true},
-			{"state", step2{step: updated, seq: 1, at: 2, trigger: "charging_state_changed", state: "charging"}, true},
+			{"state", step2{step: updated, seq: 1, at: 2, trigger: "charging_state", state: "charging"}, true},
 			{"values", step2{step: updated, seq: 2, at: 3, trigger: "meter_periodic", wh: 6}, false},
 			{"values at an interruption", step2{step: updated, seq: 3, at: 4, trigger: "meter_periodic", wh: 6, context: "interruption_begin"}, true},
 			{"first register of a quarter", step2{step: updated, seq: 4, at: 901, trigger: "meter_clock", wh: 7, context: "clock", wait: 15 * time.Minute}, true},
@@ -733,12 +733,12 @@ func TestProtocolChange(t *testing.T) {
 			r.begin("CP", 1, "GOOD", 100)
 			connect(r, "ocpp2.0.1")
 			from := len(r.journal.events)
-			r.tell("CP", (&step2{step: updated, seq: 7, at: 30, tx: "new", evse: 1, conn: 1, trigger: "charging_state_changed", state: "charging"}).report())
+			r.tell("CP", (&step2{step: updated, seq: 7, at: 30, tx: "new", evse: 1, conn: 1, trigger: "charging_state", state: "charging"}).report())
 			r.restart()
 			connect(r, "ocpp2.0.1")
 			r.tell("CP", (&step2{step: finish, seq: 8, at: 60, tx: "new", trigger: "local", wh: 150, context: "end"}).report())
 			got := slices.DeleteFunc(story(r.journal, from), func(s string) bool { return !strings.Contains(s, "updated") && !strings.Contains(s, "ended") })
-			want := []string{"1/1 updated charging_state_changed charging", "1/1 ended local u:GOOD 100-150=50 60s"}
+			want := []string{"1/1 updated charging_state charging", "1/1 ended local u:GOOD 100-150=50 60s"}
 			if !slices.Equal(got, want) {
 				t.Errorf("told %q, want %q", got, want)
 			}
