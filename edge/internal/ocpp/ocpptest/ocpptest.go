@@ -20,6 +20,7 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
 // Journal keeps everything in memory. It implements site.Journal.
@@ -181,6 +182,7 @@ type Station struct {
 	Answer func(action string, payload json.RawMessage) string // to calls of the gateway: a payload, or a CALLERROR code after !
 
 	write   sync.Mutex
+	asked   map[string]string      // the action of each call of the station, by id
 	answers chan []json.RawMessage // CALLRESULT and CALLERROR
 	Calls   chan Call              // of the gateway
 	Closed  chan error             // why the connection ended
@@ -221,7 +223,7 @@ func (y *Yard) ConnectAs(t testing.TB, protocol, id string, answer func(action s
 
 // Play plays a station on an open connection.
 func Play(t testing.TB, ws *websocket.Conn, answer func(action string, payload json.RawMessage) string) *Station {
-	s := &Station{t: t, ws: ws, Answer: answer,
+	s := &Station{t: t, ws: ws, Answer: answer, asked: map[string]string{},
 		answers: make(chan []json.RawMessage, 64), Calls: make(chan Call, 64), Closed: make(chan error, 1)}
 	done := make(chan struct{})
 	go func() {
@@ -247,6 +249,7 @@ func (s *Station) read() {
 			s.t.Errorf("the gateway sent %s", data)
 			return
 		}
+		s.check(data, text(frame[1]))
 		if string(frame[0]) != "2" {
 			s.answers <- frame
 			continue
@@ -270,6 +273,16 @@ func (s *Station) read() {
 	}
 }
 
+// check holds a frame of the gateway with that id against the rules of the version.
+func (s *Station) check(data []byte, id string) {
+	s.write.Lock()
+	asked := s.asked[id]
+	s.write.Unlock()
+	if err := CheckFrame(s.ws.Subprotocol(), data, asked); err != nil {
+		s.t.Errorf("the gateway sent %s: %v", data, err)
+	}
+}
+
 func text(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
@@ -285,6 +298,9 @@ func (s *Station) Send(frame string) { s.SendAs(websocket.TextMessage, []byte(fr
 func (s *Station) SendAs(kind int, frame []byte) {
 	s.write.Lock()
 	defer s.write.Unlock()
+	if f, err := ocppj.Parse(frame); err == nil && f.Type == ocppj.Call {
+		s.asked[f.ID] = f.Action
+	}
 	if err := s.ws.WriteMessage(kind, frame); err != nil {
 		s.t.Logf("send: %v", err)
 	}
