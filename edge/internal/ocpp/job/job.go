@@ -90,9 +90,9 @@ func (j *Job) Call(request Request, answer Response) error {
 	if err != nil {
 		return &unsendable{action: request.Action(), err: err}
 	}
-	payload, err := j.Send(request.Action(), text)
+	payload, id, err := j.c.CallID(request.Action(), text, j.sent)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", request.Action(), err)
 	}
 	read := j.Read
 	if read == nil {
@@ -104,6 +104,7 @@ func (j *Job) Call(request Request, answer Response) error {
 	j.c.DeviatedIn(request.Action()+"Response", found)
 	if err != nil {
 		j.c.Deviated("answer_unusable", request.Action(), string(payload))
+		j.c.RefuseResult(id, ocppj.CodeOf(err), err.Error())
 		return &unreadable{action: request.Action(), err: err}
 	}
 	return nil

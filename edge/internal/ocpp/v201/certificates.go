@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/job"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
@@ -169,6 +170,30 @@ var signings = map[string]struct {
 	"v2g20":   {"V2G20Certificate", "SignV2G20Certificate"},
 }
 
+// NumberSigning remembers the number of a station's request for a certificate,
+// which the chain then answers. OCPP 2.1 A02: requestId.
+func (p *Peer) NumberSigning(use ocpp201.CertificateSigningUse, number int64) {
+	p.signing.Store(use, number)
+}
+
+// numberedChain is a chain with the number of the request that it answers, which
+// 2.1 added; 0 for none.
+type numberedChain struct {
+	ocpp201.CertificateSignedRequest
+	number int64
+}
+
+// AppendJSON appends the payload to b.
+func (r *numberedChain) AppendJSON(b []byte) []byte {
+	b = r.CertificateSignedRequest.AppendJSON(b)
+	if r.number == 0 {
+		return b
+	}
+	b = append(b[:len(b)-1], `,"requestId":`...)
+	b = strconv.AppendInt(b, r.number, 10)
+	return append(b, '}')
+}
+
 // signCertificate hands over a signed chain or, without one, asks for a request to
 // sign. OCPP 2.0.1 A02.
 func (j *errand) signCertificate(p *event.SignCertificateParams) (site.Outcome, error) {
@@ -183,7 +208,10 @@ func (j *errand) signCertificate(p *event.SignCertificateParams) (site.Outcome, 
 	if p.Chain == "" {
 		return j.triggerWord(words.trigger, nil)
 	}
-	request := &ocpp201.CertificateSignedRequest{CertificateChain: p.Chain, CertificateType: words.use}
+	request := &numberedChain{CertificateSignedRequest: ocpp201.CertificateSignedRequest{CertificateChain: p.Chain, CertificateType: words.use}}
+	if number, ok := j.signing.LoadAndDelete(words.use); ok {
+		request.number, _ = number.(int64)
+	}
 	var answer ocpp201.CertificateSignedResponse
 	if err := j.Call(request, &answer); err != nil {
 		return site.Outcome{}, err

@@ -383,3 +383,33 @@ func TestAskTransaction(t *testing.T) {
 		t.Error("the station was not asked")
 	}
 }
+
+// A report that breaks off is no inventory.
+func TestReportBreaksOff(t *testing.T) {
+	y := ocpptest.Start(t, ocpptest.Config(), site.Config{RefreshAfter: time.Hour, LookAfter: time.Millisecond}, quiet, v201.New(v201.V201()))
+	asked := make(chan struct{}, 1)
+	s := y.ConnectAs(t, "ocpp2.0.1", "CS-1", func(string, json.RawMessage) string {
+		asked <- struct{}{}
+		return `{"status":"Accepted"}`
+	})
+	boot(t, s)
+	c := event.Command{ID: "c", Type: event.CommandGetConfiguration, Station: "CS-1", Expires: time.Now().Add(time.Hour)}
+	if err := y.Site.Execute(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	s.Call("NotifyReport", `{"requestId":1,"generatedAt":"2026-01-01T00:00:00Z","seqNo":0,"tbc":true,"reportData":[{"component":{"name":"A"},"variable":{"name":"x"},"variableAttribute":[{"value":"1"}]}]}`)
+	s.Drop()
+	y.Journal.Wait(t, "end of the connection", func(d event.Draft) bool {
+		_, ok := d.Data.(*event.StationDisconnected)
+		return ok
+	})
+	boot(t, y.ConnectAs(t, "ocpp2.0.1", "CS-1", nil))
+	d := y.Journal.Wait(t, "outcome", func(d event.Draft) bool {
+		e, ok := d.Data.(*event.CommandUpdated)
+		return ok && e.Command == c.ID && e.State.Final()
+	})
+	if e := d.Data.(*event.CommandUpdated); e.State != event.StateFailed {
+		t.Errorf("%s: %s", e.State, e.Reason)
+	}
+}

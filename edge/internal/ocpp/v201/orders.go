@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
@@ -33,6 +34,7 @@ type outDialect struct {
 type outPeer struct {
 	model    atomic.Pointer[job.Model] // nil: nothing is known yet
 	requests atomic.Int64              // of the gateway's own, above ownRequests
+	signing  sync.Map                  // int64 by kind of certificate: the number of the station's last request for one
 }
 
 // ownRequests is above every number that the site gives to an order: requests of
@@ -468,7 +470,14 @@ func (j *errand) rawCall(p *event.CallParams) (site.Outcome, error) {
 	if err != nil {
 		return site.Outcome{}, err
 	}
-	return site.Outcome{State: event.StateSucceeded, Result: answer}, nil
+	o := site.Outcome{State: event.StateSucceeded, Result: answer}
+	found, err := version.answer(p.Action, answer)
+	j.c.DeviatedIn(p.Action+"Response", found)
+	if err != nil {
+		j.c.Deviated("answer_unusable", p.Action, string(answer))
+		o.Reason = "the answer departs from the schema: " + err.Error()
+	}
+	return o, nil
 }
 
 // nameReport has the parts of a report become events in the name of the command,
@@ -493,6 +502,18 @@ func (v *Version) request(action string) (Outgoing, bool) {
 		return nil, false
 	}
 	return ocpp201.NewRequest(action)
+}
+
+// answer reads the answer to an action.
+func (v *Version) answer(action string, payload []byte) ([]lenient.Deviation, error) {
+	if v.Answer != nil {
+		return v.Answer(action, payload)
+	}
+	m, ok := ocpp201.NewResponse(action)
+	if !ok {
+		return nil, fmt.Errorf("%s has no answer in OCPP 2.0.1", action)
+	}
+	return m.Decode(payload)
 }
 
 // AskTransaction asks whether a transaction still goes on at the station, and

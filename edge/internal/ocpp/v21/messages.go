@@ -7,6 +7,7 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v201"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/lenient"
+	"github.com/chargeyard/chargeyard/shared/ocpp201"
 	"github.com/chargeyard/chargeyard/shared/ocpp21"
 )
 
@@ -199,6 +200,20 @@ func (p *peer) chainStatus(b, payload []byte) ([]byte, error) {
 // askAgain is when a station may ask again for a status that could not be looked
 // up.
 const askAgain = time.Hour
+
+// numberSigning remembers the number of a request for a certificate: the chain
+// that answers it has to name it. OCPP 2.1 A02.
+func (p *peer) numberSigning(payload []byte) {
+	var m ocpp21.SignCertificateRequest
+	if _, err := m.Decode(payload); err != nil || m.RequestID == nil {
+		return
+	}
+	use := ocpp201.CertificateSigningUse(m.CertificateType.Fold())
+	if use == "" {
+		use = ocpp201.CertificateSigningUseChargingStationCertificate
+	}
+	p.NumberSigning(use, *m.RequestID)
+}
 
 // cut returns at most n characters of text.
 func cut(text string, n int) string {

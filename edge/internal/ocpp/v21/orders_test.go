@@ -190,3 +190,51 @@ func TestOrders(t *testing.T) {
 		}
 	}
 }
+
+// A chain names the request that it answers.
+func TestChainNamesItsRequest(t *testing.T) {
+	y := ocpptest.Start(t, ocpptest.Config(), site.Config{RefreshAfter: time.Hour}, quiet, v21.New())
+	sent := make(chan string, 4)
+	s := y.ConnectAs(t, "ocpp2.1", "CS-1", func(action string, payload json.RawMessage) string {
+		sent <- action + " " + string(payload)
+		return `{"status":"Accepted"}`
+	})
+	s.Call("BootNotification", `{"reason":"PowerUp","chargingStation":{"vendorName":"Acme","model":"Wall"}}`)
+	s.Call("SignCertificate", `{"csr":"-----BEGIN","certificateType":"V2GCertificate","requestId":5}`)
+	for i, want := range []string{`CertificateSigned {"certificateChain":"PEM","certificateType":"V2GCertificate","requestId":5}`, `CertificateSigned {"certificateChain":"PEM","certificateType":"V2GCertificate"}`} {
+		c := event.Command{ID: event.CommandID("s" + strconv.Itoa(i)), Type: event.CommandSignCertificate, Station: "CS-1", Expires: time.Now().Add(time.Hour), Params: json.RawMessage(`{"chain":"PEM","kind":"v2g"}`)}
+		if err := y.Site.Execute(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-sent:
+			if got != want {
+				t.Errorf("sent %s, want %s", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("no chain was sent")
+		}
+	}
+}
+
+// An answer that cannot be used is refused, and the command's outcome is open.
+func TestAnswerIsRefused(t *testing.T) {
+	y := ocpptest.Start(t, ocpptest.Config(), site.Config{RefreshAfter: time.Hour}, quiet, v21.New())
+	s := y.ConnectAs(t, "ocpp2.1", "CS-1", func(string, json.RawMessage) string { return `{}` })
+	s.Call("BootNotification", `{"reason":"PowerUp","chargingStation":{"vendorName":"Acme","model":"Wall"}}`)
+	c := event.Command{ID: "c", Type: event.CommandClearCache, Station: "CS-1", Expires: time.Now().Add(time.Hour)}
+	if err := y.Site.Execute(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Next()
+	if err != nil || !regexp.MustCompile(`^\[5,"[^"]+","OccurrenceConstraintViolation","[^"]*status[^"]*",\{\}\]$`).MatchString(got) {
+		t.Errorf("the answer was answered %s %v, want a CALLRESULTERROR", got, err)
+	}
+	d := y.Journal.Wait(t, "outcome", func(d event.Draft) bool {
+		e, ok := d.Data.(*event.CommandUpdated)
+		return ok && e.Command == c.ID && e.State.Final()
+	})
+	if e := d.Data.(*event.CommandUpdated); e.State != event.StateIndeterminate {
+		t.Errorf("%s: %s", e.State, e.Reason)
+	}
+}

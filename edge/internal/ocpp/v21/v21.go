@@ -98,7 +98,11 @@ type peer struct{ *v201.Peer }
 func (p *peer) Handle(b []byte, action string, payload []byte, received time.Time) ([]byte, error) {
 	handle, added := handlers[action]
 	if !added {
-		return p.Peer.Handle(b, action, payload, received)
+		answer, err := p.Peer.Handle(b, action, payload, received)
+		if err == nil && action == ocpp21.ActionSignCertificate {
+			p.numberSigning(payload)
+		}
+		return answer, err
 	}
 	if err := p.Admit(action); err != nil {
 		return b, err
