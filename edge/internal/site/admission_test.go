@@ -292,15 +292,16 @@ func TestSigning(t *testing.T) {
 	t.Run("A02 by the site", func(t *testing.T) {
 		s := &fakeSigner{wait: 5 * time.Second}
 		bubble(t, Config{Signer: s}, func(t *testing.T, r *rig) {
+			r.manager.answers = map[string]string{QuestionSignCertificate: `{"chain":"theirs"}`}
 			d, _ := r.connect("CP", 1)
 			d.answer = obey(delivered, agreed)
 			ask(r, "", "one")
-			ask(r, "", "one") // again, before the first is signed
-			ask(r, "v2g", "two")
+			ask(r, "", "one")    // again, before the first is signed
+			ask(r, "v2g", "two") // which another authority signs
 			r.pass(10 * time.Second)
-			want(t, d, "station signed one", "v2g signed two")
-			if len(s.asked) != 2 {
-				t.Errorf("signed %q", s.asked)
+			want(t, d, "v2g theirs", "station signed one")
+			if want := []string{"CP station one"}; !slices.Equal(s.asked, want) {
+				t.Errorf("signed %q, want %q", s.asked, want)
 			}
 		})
 	})

@@ -47,7 +47,6 @@ func (st *Station) AskAt(evse int, q Question, wait time.Duration) (json.RawMess
 
 // Signer signs requests for certificates; the site's own CA provides it.
 type Signer interface {
-	// Sign returns the chain for a request, leaf first, both PEM. kind is the word
-	// of CertificateReport.
+	// Sign returns the chain for a request, leaf first, both PEM. kind is station.
 	Sign(ctx context.Context, station event.StationID, kind, csr string) (chain string, err error)
 }

@@ -67,9 +67,10 @@ func (s *Site) background(limit time.Duration, f func(ctx context.Context)) bool
 	return true
 }
 
-// signature is the chain for a request, from the site's own CA or the manager.
+// signature is the chain for a request: of a station's own certificate from the
+// site's CA where there is one, else from the manager.
 func (s *Site) signature(ctx context.Context, id event.StationID, r CertificateReport) (string, error) {
-	if s.cfg.Signer != nil {
+	if s.cfg.Signer != nil && r.Kind == "station" {
 		return s.cfg.Signer.Sign(ctx, id, r.Kind, r.CSR)
 	}
 	payload, err := json.Marshal(map[string]string{"csr": r.CSR, "kind": r.Kind})

@@ -61,7 +61,8 @@ type Config struct {
 	// currency with taxes, without waiting for anybody; nil result: unknown. Nil:
 	// no session has a price.
 	TotalCost func(SessionCost) *float64
-	// Signer signs what stations want signed; nil: the manager is asked.
+	// Signer signs the certificates with which stations connect; nil: the manager
+	// is asked, as it is for certificates of any other kind.
 	Signer Signer
 	// Self carries out the commands for the gateway itself; nil: they are
 	// unsupported.
