@@ -188,7 +188,8 @@ func siteConfig(cfg config.Config, self site.Device, signer site.Signer) site.Co
 	c := site.Config{
 		Heartbeat: cfg.OCPP.Heartbeat, Offline: site.OfflinePolicy(cfg.Authorization.Offline),
 		Ask: cfg.Authorization.Ask, Cache: cfg.Authorization.Cache, RefreshAfter: cfg.OCPP.RefreshAfter, Self: self,
-		PendUnknown: cfg.OCPP.UnknownStations == "pending",
+		PendUnknown: cfg.OCPP.UnknownStations == "pending", MasterPassGroup: cfg.Authorization.MasterPassGroup,
+		RefuseConcurrent: cfg.Authorization.Concurrent == "refuse",
 	}
 	if cfg.OCPP.TLS.On() { // without TLS nobody needs our signature, and the manager may know another authority
 		c.Signer = signer

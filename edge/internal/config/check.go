@@ -222,6 +222,7 @@ func (k *checker) rest(c *Config) {
 	}
 	k.span(c.Samples.Flush, 0, 10*time.Minute, "samples", "flush")
 	k.word(c.Authorization.Offline, []string{"known", "all", "none"}, "authorization", "offline")
+	k.word(c.Authorization.Concurrent, []string{"accept", "refuse"}, "authorization", "concurrent")
 	k.span(c.Authorization.Ask, 100*time.Millisecond, 30*time.Second, "authorization", "ask")
 	k.span(c.Authorization.Cache, 0, 365*24*time.Hour, "authorization", "cache")
 	if c.Limits.Events < 16<<20 {

@@ -131,6 +131,9 @@ type Authorization struct {
 	Offline string        `yaml:"offline"` // known, all or none
 	Ask     time.Duration `yaml:"ask"`     // for the manager's answer about an unknown token
 	Cache   time.Duration `yaml:"cache"`   // how long that answer is remembered
+
+	MasterPassGroup string `yaml:"master_pass_group"` // whose tokens end every session and start none; absent: there is none
+	Concurrent      string `yaml:"concurrent"`        // a token that is charging already: accept or refuse
 }
 
 // Recorder bounds the flight recorder, which keeps the last frames of each
@@ -191,7 +194,7 @@ func Default() Config {
 		Console:       Console{Listen: "127.0.0.1:8880"},
 		Samples:       Samples{Flush: 10 * time.Second},
 		Limits:        Limits{Events: 1 << 30, Samples: 512 << 20, Ballast: 8 << 20},
-		Authorization: Authorization{Offline: "known", Ask: 3 * time.Second, Cache: 24 * time.Hour},
+		Authorization: Authorization{Offline: "known", Ask: 3 * time.Second, Cache: 24 * time.Hour, Concurrent: "accept"},
 		Recorder:      Recorder{Station: 64 << 10, Total: 16 << 20},
 	}
 }

@@ -94,6 +94,8 @@ authorization:
   offline: known               # tokens of the list and the cache; or all, or none
   # ask: 3s                    # for the manager's word on an unknown token
   # cache: 24h                 # how long that word is remembered
+  # concurrent: accept         # a token that is charging already; or refuse
+  # master_pass_group: masters # whose tokens end every session and start none
 
 # Health, metrics and a small page. Not for the internet.
 console:
