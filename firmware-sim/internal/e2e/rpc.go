@@ -185,6 +185,13 @@ func (s *rpcStation) order(line map[string]any) rpcAnswer {
 	return a
 }
 
+// leave marks a message that this station cannot say.
+func (s *rpcStation) leave(action string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said[action]++
+}
+
 // every fails the test for an action that should have gone over this connection
 // and did not.
 func (s *rpcStation) every(action string, byStation, byCSMS bool) {

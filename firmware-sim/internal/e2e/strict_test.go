@@ -113,12 +113,20 @@ func erase(t *testing.T, h *house, s *rpcStation) {
 	t.Helper()
 	c := h.api.outcome(t, h.api.command(t, "list_certificates", s.id, 0, p{"kind": "csms_root"}, time.Minute), 2*time.Minute)
 	var listed struct {
-		Certificates []json.RawMessage `json:"certificates"`
+		Certificates []struct {
+			Algorithm      string `json:"algorithm"`
+			IssuerNameHash string `json:"issuer_name_hash"`
+			IssuerKeyHash  string `json:"issuer_key_hash"`
+			Serial         string `json:"serial"`
+		} `json:"certificates"`
 	}
 	if err := json.Unmarshal(c.Result, &listed); err != nil || len(listed.Certificates) == 0 {
 		t.Fatalf("list_certificates brought %s (%s): %v", c.Result, c.Reason, err)
 	}
-	strictly(t, h, s, []order{{typ: "delete_certificate", params: p{"hash": listed.Certificates[0]}}})
+	hash := listed.Certificates[0]
+	strictly(t, h, s, []order{{typ: "delete_certificate", params: p{"hash": p{
+		"algorithm": hash.Algorithm, "issuer_name_hash": hash.IssuerNameHash, "issuer_key_hash": hash.IssuerKeyHash, "serial": hash.Serial,
+	}}}})
 }
 
 // says lets the station say messages, in the order of their names.

@@ -76,7 +76,7 @@ client.on('strictValidationFailure', ({ method, outbound, isCall, params, result
     detail: error.details ?? String(error),
   }));
 
-const station = flags.protocol === 'ocpp1.6' ? station16(say) : station2(say, flags.protocol);
+const station = flags.protocol === 'ocpp1.6' ? station16(say) : station2(say);
 const instead = new Map(); // action: answer to the next one
 
 async function say(action, params) {

@@ -2,7 +2,7 @@
 // and shows its effect.
 import { hashOf } from './hash.mjs';
 
-export function station2(say, protocol) {
+export function station2(say) {
   const now = () => new Date().toISOString();
   const variables = new Map([ // component.variable: value
     ['OCPPCommCtrlr.HeartbeatInterval', '300'], ['OCPPCommCtrlr.OfflineThreshold', '60'],
@@ -97,8 +97,7 @@ export function station2(say, protocol) {
       const all = [...profiles.values()];
       for (const [i, { evseId, profile }] of all.entries()) {
         await say('ReportChargingProfiles', {
-          requestId, evseId, tbc: i + 1 < all.length, chargingProfile: [profile],
-          ...(protocol === 'ocpp2.0.1' ? { chargingLimitSource: 'CSO' } : { chargingLimitSource: 'CSO' }),
+          requestId, evseId, tbc: i + 1 < all.length, chargingProfile: [profile], chargingLimitSource: 'CSO',
         });
       }
     }),
@@ -173,7 +172,7 @@ export function station2(say, protocol) {
     ClearDERControl: () => ok(),
     ClearTariffs: () => [{ clearTariffsResult: [{ status: 'Accepted' }] }],
     GetDERControl: ({ requestId }) => ok(() => say('ReportDERControl', { requestId, tbc: false })),
-    GetPeriodicEventStream: () => [{ constantStreamData: [] }],
+    GetPeriodicEventStream: () => [{}],
     GetTariffs: () => [{ status: 'NoTariff' }],
     NotifyAllowedEnergyTransfer: () => ok(),
     NotifyWebPaymentStarted: () => [{}],

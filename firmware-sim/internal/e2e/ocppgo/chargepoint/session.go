@@ -188,7 +188,7 @@ func (c *charger) reading(number int, why types.ReadingContext) types.MeterValue
 	}
 	values := []types.SampledValue{
 		{Value: number1(k.register), Measurand: types.MeasurandEnergyActiveImportRegister, Unit: types.UnitOfMeasureWh, Location: types.LocationOutlet},
-		{Value: number1(3 * voltageV * currentA), Measurand: types.MeasurandPowerActiveImport, Unit: types.UnitOfMeasureW, Location: types.LocationOutlet},
+		{Value: number1(c.powerW(currentA)), Measurand: types.MeasurandPowerActiveImport, Unit: types.UnitOfMeasureW, Location: types.LocationOutlet},
 	}
 	for i, phase := range []types.Phase{types.PhaseL1, types.PhaseL2, types.PhaseL3} {
 		values = append(values,
@@ -203,6 +203,13 @@ func (c *charger) reading(number int, why types.ReadingContext) types.MeterValue
 		values[i].Context = why
 	}
 	return types.MeterValue{Timestamp: types.Now(), SampledValue: values}
+}
+
+// powerW is the power by which the register rises, which the flags make much
+// faster than a car would.
+func (c *charger) powerW(currentA float64) float64 {
+	step := float64(c.opts.energy) / float64(c.opts.samples)
+	return step * currentA / carCurrentA / c.opts.interval.Hours()
 }
 
 func number1(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
