@@ -41,52 +41,72 @@ type Rules struct {
 	EnergyScale, PowerScale float64
 }
 
-// Append appends the samples of n values that were measured at one moment: one
+// Moment collects the values that a station measured at one moment: one sample
 // for each context, since values of the begin of a transaction in a periodic
-// message are no newer reading. Value is called more than once for some.
-func (u *Rules) Append(samples []event.Sample, at lenient.Time, n int, value func(i int) Value) []event.Sample {
-	if n == 0 {
+// message are no newer reading.
+//
+// Every value goes through Take. Where Elsewhere says so afterwards, every one
+// goes through TakeElsewhere as well: what was measured at another place than the
+// outlet stands in where the outlet said nothing.
+type Moment struct {
+	rules     Rules
+	at        lenient.Time
+	first     *reading
+	more      []*reading // contexts after the first, rarely any
+	elsewhere bool
+}
+
+// At begins a moment, with its time as the station wrote it.
+func (u *Rules) At(t lenient.Time) Moment { return Moment{rules: *u, at: t} }
+
+// Take takes a value that was measured at the outlet.
+func (m *Moment) Take(v *Value) {
+	r := m.find(v.Context)
+	if v.Location != "" && v.Location != outlet {
+		m.elsewhere = true
+		return
+	}
+	r.take(v, &m.rules)
+}
+
+// Elsewhere tells whether there were values of another place.
+func (m *Moment) Elsewhere() bool { return m.elsewhere }
+
+// TakeElsewhere takes a value that was not measured at the outlet.
+func (m *Moment) TakeElsewhere(v *Value) {
+	if v.Location != "" && v.Location != outlet {
+		m.find(v.Context).take(v, &m.rules)
+	}
+}
+
+// Append appends the samples of the moment; none without values.
+func (m *Moment) Append(samples []event.Sample) []event.Sample {
+	if m.first == nil {
 		return samples
 	}
-	var first *reading
-	var more []*reading // contexts after the first, rarely any
-	elsewhere := false
-	find := func(word string) *reading {
-		c := contextOf(word)
-		if first == nil {
-			first = newReading(at, c)
-		}
-		if first.sample.Context == c {
-			return first
-		}
-		for _, r := range more {
-			if r.sample.Context == c {
-				return r
-			}
-		}
-		more = append(more, newReading(at, c))
-		return more[len(more)-1]
-	}
-	for i := range n {
-		v := value(i)
-		r := find(v.Context)
-		if v.Location != "" && v.Location != outlet {
-			elsewhere = true
-			continue
-		}
-		r.take(&v, u)
-	}
-	// What was measured at another place stands in where the outlet said nothing.
-	for i := 0; elsewhere && i < n; i++ {
-		if v := value(i); v.Location != "" && v.Location != outlet {
-			find(v.Context).take(&v, u)
-		}
-	}
-	samples = append(samples, first.finish(u))
-	for _, r := range more {
-		samples = append(samples, r.finish(u))
+	samples = append(samples, m.first.finish(&m.rules))
+	for _, r := range m.more {
+		samples = append(samples, r.finish(&m.rules))
 	}
 	return samples
+}
+
+// find returns the reading of a context.
+func (m *Moment) find(word string) *reading {
+	c := contextOf(word)
+	if m.first == nil {
+		m.first = newReading(m.at, c)
+	}
+	if m.first.sample.Context == c {
+		return m.first
+	}
+	for _, r := range m.more {
+		if r.sample.Context == c {
+			return r
+		}
+	}
+	m.more = append(m.more, newReading(m.at, c))
+	return m.more[len(m.more)-1]
 }
 
 // reading collects the values of one moment and one context. The numbers that

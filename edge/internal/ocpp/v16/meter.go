@@ -12,29 +12,37 @@ import (
 // moment and context.
 func samplesOf(values []ocpp16.MeterValue, rules metering.Rules) []event.Sample {
 	samples := make([]event.Sample, 0, len(values))
+	var v metering.Value
 	for i := range values {
 		mv := &values[i]
-		samples = rules.Append(samples, mv.Timestamp, len(mv.SampledValue), func(n int) metering.Value {
-			return valueOf(&mv.SampledValue[n])
-		})
+		m := rules.At(mv.Timestamp)
+		for n := range mv.SampledValue {
+			read(&mv.SampledValue[n], &v)
+			m.Take(&v)
+		}
+		for n := 0; m.Elsewhere() && n < len(mv.SampledValue); n++ {
+			if mv.SampledValue[n].Location != "" {
+				read(&mv.SampledValue[n], &v)
+				m.TakeElsewhere(&v)
+			}
+		}
+		samples = m.Append(samples)
 	}
 	return samples
 }
 
-// valueOf returns a sampled value as it is to be read. OCPP 1.6 §7.43: a signed
-// one is nothing else.
-func valueOf(v *ocpp16.SampledValue) metering.Value {
-	value := metering.Value{
-		Measurand: string(v.Measurand), Context: string(v.Context), Phase: string(v.Phase),
-		Location: string(v.Location), Unit: string(v.Unit), Text: v.Value,
-	}
+// read reads a sampled value. OCPP 1.6 §7.43: a signed one is nothing else. It
+// writes to a value that is used again: a copy of one for each costs much.
+func read(v *ocpp16.SampledValue, to *metering.Value) {
+	to.Measurand, to.Context, to.Phase = string(v.Measurand), string(v.Context), string(v.Phase)
+	to.Location, to.Unit, to.Text = string(v.Location), string(v.Unit), v.Value
+	to.IsSigned, to.Signed = false, nil
 	if v.Format == ocpp16.ValueFormatSignedData || v.Format != "" && v.Format.Fold() == ocpp16.ValueFormatSignedData {
-		value.IsSigned, value.Signed = true, &event.Signed{Data: v.Value}
+		to.IsSigned, to.Signed = true, &event.Signed{Data: v.Value}
 	}
-	if strings.EqualFold(value.Measurand, net) { // 1.6 has none: the register is meant
-		value.Measurand = ""
+	if len(to.Measurand) == len(net) && strings.EqualFold(to.Measurand, net) { // 1.6 has none: the register is meant
+		to.Measurand = ""
 	}
-	return value
 }
 
 // net is a measurand of OCPP 2.

@@ -245,15 +245,27 @@ func (p *Peer) samplesOf(values []ocpp201.MeterValue, wrong borne) []event.Sampl
 	rules := metering.Rules{V2: true, Odd: p.count, EnergyScale: profile.EnergyScale, PowerScale: profile.PowerScale}
 	samples := make([]event.Sample, 0, len(values))
 	damaged := wrong.below("meterValue")
+	var v metering.Value
+	next := func(s *ocpp201.SampledValue) {
+		readValue(s, &v)
+		if damaged && v.Number == 0 {
+			v.IsNumber, v.Text = false, wrong.got("value")
+		}
+	}
 	for i := range values {
 		mv := &values[i]
-		samples = rules.Append(samples, mv.Timestamp, len(mv.SampledValue), func(n int) metering.Value {
-			v := valueOf(&mv.SampledValue[n])
-			if damaged && v.Number == 0 {
-				v.IsNumber, v.Text = false, wrong.got("value")
+		m := rules.At(mv.Timestamp)
+		for n := range mv.SampledValue {
+			next(&mv.SampledValue[n])
+			m.Take(&v)
+		}
+		for n := 0; m.Elsewhere() && n < len(mv.SampledValue); n++ {
+			if mv.SampledValue[n].Location != "" {
+				next(&mv.SampledValue[n])
+				m.TakeElsewhere(&v)
 			}
-			return v
-		})
+		}
+		samples = m.Append(samples)
 	}
 	return samples
 }
@@ -276,22 +288,21 @@ func (b borne) got(name string) string {
 	return ""
 }
 
-// valueOf returns a sampled value as it is to be read.
-func valueOf(v *ocpp201.SampledValue) metering.Value {
-	value := metering.Value{
+// readValue reads a sampled value.
+func readValue(v *ocpp201.SampledValue, to *metering.Value) {
+	*to = metering.Value{
 		Measurand: string(v.Measurand), Context: string(v.Context), Phase: string(v.Phase), Location: string(v.Location),
 		Number: v.Value, IsNumber: true,
 	}
 	if u := v.UnitOfMeasure; u != nil {
-		value.Unit = u.Unit
+		to.Unit = u.Unit
 		if u.Multiplier != nil {
-			value.Multiplier = *u.Multiplier
+			to.Multiplier = *u.Multiplier
 		}
 	}
 	if s := v.SignedMeterValue; s != nil {
-		value.Signed = &event.Signed{Data: s.SignedMeterData, Method: s.SigningMethod, Encoding: s.EncodingMethod, Key: s.PublicKey}
+		to.Signed = &event.Signed{Data: s.SignedMeterData, Method: s.SigningMethod, Encoding: s.EncodingMethod, Key: s.PublicKey}
 	}
-	return value
 }
 
 // Damaged implements ocpp.Peer. A frame that was meant to be the event of a
