@@ -293,6 +293,9 @@ func TestOrders(t *testing.T) {
 		{name: "profile trigger plain", kind: event.CommandTrigger, params: event.TriggerParams{Message: "heartbeat"}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{Trigger: "plain"}},
 			steps: []step{{"TriggerMessage", `\{"requestedMessage":"Heartbeat"\}`, `!NotImplemented`}}, state: event.StateUnsupported},
 		{name: "profile trigger none", kind: event.CommandTrigger, params: event.TriggerParams{Message: "heartbeat"}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{Trigger: "none"}}, state: event.StateUnsupported},
+		{name: "trigger of 2.x", kind: event.CommandTrigger, params: event.TriggerParams{Message: "transaction"}, state: event.StateUnsupported, reason: "message"},
+		{name: "Plug & Charge trigger", kind: event.CommandTrigger, params: event.TriggerParams{Message: "sign_v2g_certificate"},
+			steps: []step{{"DataTransfer", tunnel("TriggerMessage", `.*SignV2GCertificate.*`), inside(yes)}}, state: event.StateAccepted},
 		// the password
 		{name: "password as text", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: variables("AuthorizationKey", "0123456789abcdef")},
 			steps: []step{{"ChangeConfiguration", `\{"key":"AuthorizationKey","value":"30313233343536373839616263646566"\}`, yes}, {"GetConfiguration", `.*`, `{}`}}, state: event.StateSucceeded, reason: "does not tell"},
