@@ -29,7 +29,7 @@ func (p *Peer) authorize(b, payload []byte) ([]byte, error) {
 		if err != nil {
 			return b, err
 		}
-		return (&ocpp201.AuthorizeResponse{IDTokenInfo: tokenInfo(result)}).AppendJSON(b), nil
+		return (&ocpp201.AuthorizeResponse{IDTokenInfo: p.tokenInfo(result)}).AppendJSON(b), nil
 	}
 	answer := ocpp201.AuthorizeResponse{CertificateStatus: p.judgeCertificate(payload)}
 	switch answer.CertificateStatus {
@@ -38,7 +38,7 @@ func (p *Peer) authorize(b, payload []byte) ([]byte, error) {
 		if err != nil {
 			return b, err
 		}
-		answer.IDTokenInfo = tokenInfo(result)
+		answer.IDTokenInfo = p.tokenInfo(result)
 		switch answer.IDTokenInfo.Status { // C07.FR.13
 		case ocpp201.AuthorizationStatusBlocked, ocpp201.AuthorizationStatusExpired,
 			ocpp201.AuthorizationStatusInvalid, ocpp201.AuthorizationStatusUnknown:

@@ -90,17 +90,17 @@ func (p *Peer) transactionEvent(b, payload []byte) ([]byte, error) {
 		return p.keepTransactionEvent(b, payload, nil, err.Error())
 	}
 	p.follow(&report)
-	answer := transactionAnswer(&result, report.Token != nil)
+	answer := p.transactionAnswer(&result, report.Token != nil)
 	return answer.AppendJSON(b), nil
 }
 
 // transactionAnswer answers an event: about the token where it named one
 // (E01.FR.12), of whatever type (C02.FR.02), and with what the session costs where
 // that is known. Left out it means that nobody knows; 0.00, that it was for free.
-func transactionAnswer(r *site.TransactionResult, named bool) ocpp201.TransactionEventResponse {
+func (p *Peer) transactionAnswer(r *site.TransactionResult, named bool) ocpp201.TransactionEventResponse {
 	answer := ocpp201.TransactionEventResponse{TotalCost: r.TotalCost}
 	if named && r.Decision != "" {
-		info := tokenInfo(r.AuthorizeResult)
+		info := p.tokenInfo(r.AuthorizeResult)
 		answer.IDTokenInfo = &info
 	}
 	return answer

@@ -58,6 +58,17 @@ var transactions = []golden{
 	{"quirk 64 a gap, quirk 65 no EVSE", "TransactionEvent", tx("Ended", "StopAuthorized", "c", 25, "", card), `\{"idTokenInfo":\{"status":"Accepted"\}\}`,
 		[]string{`evses/3/connectors/2 chargeyard.session.ended .*"transaction":"c","reason":"local".*"flags":\[.*"gap".*\]`}},
 
+	{"E01.S3 authorized before anything is plugged in", "TransactionEvent", tx("Started", "Authorized", "f", 1, state("Idle"), card), `\{"idTokenInfo":\{"status":"Accepted"\}\}`,
+		[]string{`stations/CP-1 chargeyard.session.started .*"transaction":"f".*"charging_state":"idle"`}},
+	{"E01.FR.16 the EVSE is known late", "TransactionEvent", tx("Updated", "CablePluggedIn", "f", 2, state("EVConnected"), `,"evse":{"id":6,"connectorId":2}`), `\{\}`,
+		[]string{`evses/6/connectors/2 chargeyard.session.updated .*"transaction":"f"`}},
+	{"E01.FR.16 and remembered", "TransactionEvent", tx("Updated", "MeterValuePeriodic", "f", 3, "", read(10, "Sample.Periodic")), `\{\}`,
+		[]string{`evses/6/connectors/2 chargeyard.session.sampled .*"transaction":"f"`}},
+	{"E01.FR.14 the next one at that EVSE", "TransactionEvent", tx("Started", "CablePluggedIn", "g", 5, state("EVConnected"), `,"evse":{"id":6,"connectorId":1}`), `\{\}`,
+		[]string{`chargeyard.session.ended .*"transaction":"f".*"flags":\[.*"superseded"`, `evses/6/connectors/1 chargeyard.session.started .*"transaction":"g"`}},
+	{"a second one beside it at another EVSE", "TransactionEvent", tx("Started", "CablePluggedIn", "h", 6, state("EVConnected"), `,"evse":{"id":7,"connectorId":1}`), `\{\}`,
+		[]string{`evses/7/connectors/1 chargeyard.session.started .*"transaction":"h"`}},
+
 	{"E03.FR.05 nobody plugged in", "TransactionEvent", tx("Ended", "EVConnectTimeout", "d", 31, `,"stoppedReason":"Timeout"`, `,"evse":{"id":4}`), `\{\}`,
 		[]string{`session.ended .*"transaction":"d","reason":"timeout".*"trigger":"ev_connect_timeout".*"flags":\[.*"recovered"`}},
 	{"E08 an update of a transaction that nobody knows", "TransactionEvent", tx("Updated", "ChargingStateChanged", "e", 40, state("SuspendedEV"), `,"evse":{"id":5,"connectorId":1}`), `\{\}`,

@@ -9,6 +9,7 @@ import (
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/ocpp201"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
 // statusOf returns the unified state of a connector, and the station's word where
@@ -122,17 +123,22 @@ func authorizationOf(decision string) ocpp201.AuthorizationStatus {
 	return ocpp201.AuthorizationStatusInvalid
 }
 
-// maxToken is how many characters an idToken has. OCPP 2.0.1 IdTokenType; 2.1
-// allows 255.
-const maxToken = 36
+// maxToken is how many characters an idToken has. OCPP 2.0.1 IdTokenType, 2.1
+// IdTokenType.
+func (p *Peer) maxToken() int {
+	if p.dialect.version.Protocol == ocppj.V201 {
+		return 36
+	}
+	return 255
+}
 
 // tokenInfo answers a question about a token: with its group where it has one
 // (C01.FR.06), and without EVSEs, since it is allowed at all of them (C01.FR.19).
 // Nobody here has a message for the driver.
-func tokenInfo(r site.AuthorizeResult) ocpp201.IDTokenInfo {
+func (p *Peer) tokenInfo(r site.AuthorizeResult) ocpp201.IDTokenInfo {
 	info := ocpp201.IDTokenInfo{Status: authorizationOf(r.Decision)}
-	if r.Parent != "" && len(r.Parent) <= maxToken {
-		info.GroupIDToken = &ocpp201.IDToken{IDToken: r.Parent, Type: ocpp201.IDTokenTypeCentral}
+	if len(r.Parent) <= p.maxToken() {
+		info.GroupIDToken = groupOf(r.Parent)
 	}
 	if r.Expires != nil {
 		info.CacheExpiryDateTime = lenient.At(*r.Expires)
