@@ -269,7 +269,6 @@ func FuzzConversationState(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, version uint8) {
 		r := rand.New(rand.NewPCG(seed, uint64(version)))
 		s := y.ConnectAs(t, protocols[int(version)%3], "FUZZ", nil)
-		ids := []string{`"a"`, `"b"`, `""`, `7`, `null`, `"` + strings.Repeat("x", 40) + `"`, `{}`}
 		s.Answer = func(string, json.RawMessage) string { // to some, in some way
 			return []string{"", "{}", "!GenericError", `{"status":"Accepted"}`, `[`, `null`}[r.IntN(6)]
 		}
@@ -283,6 +282,8 @@ func FuzzConversationState(f *testing.F) {
 					continue // it has enough to do
 				}
 			}
+			// each its own: whoever plays the station tells answers apart by it
+			ids := []string{fmt.Sprintf(`"a%d"`, number), `""`, fmt.Sprint(number), `null`, fmt.Sprintf(`"%s%d"`, strings.Repeat("x", 40), number), `{}`}
 			id, payload, action := ids[r.IntN(len(ids))], payloads[r.IntN(len(payloads))], actions[r.IntN(len(actions))]
 			switch kind := r.IntN(9); kind {
 			case 2, 6:

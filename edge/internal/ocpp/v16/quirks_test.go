@@ -96,7 +96,9 @@ func TestImplausible(t *testing.T) {
 	y, s := one(t, ocpp.Station{}, nil)
 	s.Boot()
 	begin := time.Now().Add(-2 * time.Hour)
-	at := func(minute int) string { return begin.Add(time.Duration(minute) * time.Minute).UTC().Format(time.RFC3339) }
+	at := func(minute int) string {
+		return begin.Add(time.Duration(minute) * time.Minute).UTC().Format(time.RFC3339)
+	}
 	answer := s.Call("StartTransaction", `{"connectorId":1,"idTag":"A","meterStart":100,"timestamp":"`+at(0)+`"}`)
 	id := regexp.MustCompile(`"transactionId":(\d+)`).FindStringSubmatch(answer)[1]
 	for i := range 20 { // 11 kW, and the register counts kWh
