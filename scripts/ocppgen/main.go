@@ -5,8 +5,9 @@
 //
 // The schemas are not part of this repository, what is made of them is. The
 // package needs one file beside the generated ones that declares Request,
-// Response, ActionInfo, Profile and the directions, as shared/ocpp16/ocpp16.go
-// does. Files of an earlier run that are no longer made are removed.
+// Response, ActionInfo, the directions, and Profile (1.6) or Block (2.x), as
+// shared/ocpp16/ocpp16.go does. Files of an earlier run that are no longer made
+// are removed.
 //
 // Next to the types it writes testdata/instances.jsonl.gz: valid and invalid
 // payloads of every message, a line of JSON each, with the verdict of a JSON
