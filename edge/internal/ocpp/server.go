@@ -127,6 +127,9 @@ type Server struct {
 	kill context.CancelFunc
 	work sync.WaitGroup // connections, and what they leave to be done
 
+	arrived  atomic.Int64 // connections
+	sweeping atomic.Bool
+
 	knocking sync.WaitGroup  // handshakes
 	lobby    context.Context // ends when those have to
 	hurry    context.CancelFunc
@@ -166,7 +169,7 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 		turns:     make(turns, half),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: cfg.WriteWait,
-			ReadBufferSize:   512, // most messages fit; larger ones are read around it
+			ReadBufferSize:   256, // most short messages fit; larger ones are read around it
 			WriteBufferSize:  1 << 10,
 			WriteBufferPool:  &sync.Pool{},
 			CheckOrigin:      func(*http.Request) bool { return true }, // stations send odd ones
