@@ -26,6 +26,7 @@ type house struct {
 	uplink  *cable // gateway to broker
 
 	http, mqtt, ocpp, console int
+	ocppTLS                   int // where the plan asks for TLS
 	api                       *client
 	mqttPassword              string // of the gateway
 	cloudYAML, edgeYAML       string
@@ -34,6 +35,7 @@ type house struct {
 // plan is what a test wants to be different from the usual house.
 type plan struct {
 	mosquitto bool
+	tls       bool     // the gateway shows chargers a certificate of its site CA
 	edge      string   // more lines for edge.yaml
 	edgeEnv   []string // environment of every start of the gateway
 	cloudEnv  []string
@@ -43,7 +45,7 @@ type plan struct {
 func newHouse(t *testing.T, p plan) *house {
 	t.Helper()
 	need(t)
-	h := &house{t: t, dir: t.TempDir(), http: freePort(t), mqtt: freePort(t), ocpp: freePort(t), console: freePort(t)}
+	h := &house{t: t, dir: t.TempDir(), http: freePort(t), mqtt: freePort(t), ocpp: freePort(t), console: freePort(t), ocppTLS: freePort(t)}
 	h.cloudYAML, h.edgeYAML = filepath.Join(h.dir, "cloud.yaml"), filepath.Join(h.dir, "edge.yaml")
 	h.api = &client{base: fmt.Sprintf("http://127.0.0.1:%d", h.http), token: "e2e-admin-token-of-this-test"}
 
@@ -62,13 +64,17 @@ func newHouse(t *testing.T, p plan) *house {
 	h.manager.start()
 	eventually(t, "manager is ready", h.managerReady)
 
+	secure := ""
+	if p.tls {
+		secure = fmt.Sprintf(`, tls: {listen: "127.0.0.1:%d", names: [127.0.0.1]}`, h.ocppTLS)
+	}
 	h.uplink = newCable(t, "127.0.0.1:"+strconv.Itoa(h.mqtt))
 	h.write(h.edgeYAML, fmt.Sprintf(`gateway: %s
 data_dir: %s
 mqtt: {url: "mqtt://%s", password: %q}
-ocpp: {listen: "127.0.0.1:%d", unknown_stations: accept}
+ocpp: {listen: "127.0.0.1:%d", unknown_stations: accept%s}
 console: {listen: "127.0.0.1:%d"}
-%s`, gatewayID, filepath.Join(h.dir, "edge"), h.uplink.address(), h.mqttPassword, h.ocpp, h.console, p.edge))
+%s`, gatewayID, filepath.Join(h.dir, "edge"), h.uplink.address(), h.mqttPassword, h.ocpp, secure, h.console, p.edge))
 	h.gateway = newProcess(t, "gateway", binary(t, "chargeyard-edge"), p.edgeEnv, "run", "--config", h.edgeYAML)
 	h.gateway.start()
 	eventually(t, "gateway is healthy", h.gatewayReady)
