@@ -13,6 +13,7 @@ import (
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 	"github.com/chargeyard/chargeyard/shared/event"
 	"github.com/chargeyard/chargeyard/shared/ocpp201"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
 )
 
 // fewVariables is how many variables are asked for at once where the station does
@@ -112,22 +113,56 @@ func fill[T any](items []T, r room, size func(*T) int) [][]T {
 	return all
 }
 
-// read reads variables in as many messages as the station needs. Most is how many
-// may be asked for at once.
+// read reads variables in as many messages as the station needs; those that it
+// leaves out of its answers are none that it has.
 func (j *errand) read(variables []ocpp201.GetVariableData) ([]ocpp201.GetVariableResult, error) {
 	r := room{items: fewVariables}
 	if len(variables) > fewVariables {
 		r, _ = j.rooms()
 	}
 	var all []ocpp201.GetVariableResult
-	for _, chunk := range fill(variables, r, func(v *ocpp201.GetVariableData) int { return len(v.AppendJSON(nil)) }) {
+	size := func(v *ocpp201.GetVariableData) int { return len(v.AppendJSON(nil)) }
+	for _, chunk := range fill(variables, r, size) {
 		some, err := j.ask(chunk...)
+		if tooMany(err) && len(chunk) > 1 { // it said otherwise, or did not say
+			j.memory().Learn("ItemsPerMessage("+ocpp201.ActionGetVariables+")", 1)
+			some, err = nil, nil
+			for _, one := range chunk {
+				var found []ocpp201.GetVariableResult
+				if found, err = j.ask(one); err != nil {
+					break
+				}
+				some = append(some, found...)
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, some...)
+		for i := range chunk {
+			asked := &chunk[i]
+			if !slices.ContainsFunc(some, func(r ocpp201.GetVariableResult) bool {
+				return sameVariable(&r.Component, &r.Variable, &asked.Component, &asked.Variable) && sameAttribute(r.AttributeType, asked.AttributeType)
+			}) {
+				all = append(all, ocpp201.GetVariableResult{
+					AttributeStatus: ocpp201.GetVariableStatusUnknownVariable, AttributeType: asked.AttributeType,
+					Component: asked.Component, Variable: asked.Variable,
+				})
+			}
+		}
 	}
 	return all, nil
+}
+
+// tooMany tells that a station refuses a list for its length. OCPP 2.0.1
+// B06.FR.16.
+func tooMany(err error) bool {
+	refusal := new(ocpp.CallError)
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	code := refusal.Code.Canonical()
+	return code == ocppj.OccurrenceConstraintViolation || code == ocppj.FormatViolation
 }
 
 // configurationResult is what a reading of the configuration brought.

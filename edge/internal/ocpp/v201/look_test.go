@@ -352,6 +352,61 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// What a report says of connectors is their status, where it is asked for because
+// they are silent.
+func TestRefreshByReport(t *testing.T) {
+	cfg := ocpptest.Config()
+	cfg.BootWait = time.Millisecond
+	y := ocpptest.Start(t, cfg, site.Config{RefreshAfter: time.Millisecond}, quiet, v201.New(v201.V201()))
+	asked := make(chan struct{})
+	s := y.ConnectAs(t, "ocpp2.0.1", "CS-1", func(action string, _ json.RawMessage) string {
+		if action == "TriggerMessage" {
+			return `!NotSupported`
+		}
+		close(asked)
+		return `{"status":"Accepted"}`
+	})
+	select {
+	case <-asked:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no report was asked for")
+	}
+	for _, part := range []string{`"seqNo":0,"tbc":true,"reportData":[{"component":{"name":"Connector","evse":{"id":2,"connectorId":1}},"variable":{"name":"AvailabilityState"},"variableAttribute":[{"value":"Occupied"}]}]`,
+		`"seqNo":1,"reportData":[{"component":{"name":"ChargingStation"},"variable":{"name":"AvailabilityState"},"variableAttribute":[{"type":"Actual","value":"Available"}]}]`} {
+		if answer := s.Call("NotifyReport", `{"requestId":1073741825,"generatedAt":"2026-01-01T00:00:00Z",`+part+`}`); answer != "{}" {
+			t.Fatalf("answered %s", answer)
+		}
+	}
+	for _, want := range []string{"stations/CS-1/evses/2/connectors/1 occupied", "stations/CS-1 available"} {
+		y.Journal.Wait(t, want, func(d event.Draft) bool {
+			e, ok := d.Data.(*event.StationStatus)
+			return ok && d.Address.Subject()+" "+string(e.Status) == want
+		})
+	}
+}
+
+// A status is asked for connector by connector. OCPP 2.0.1 F06.FR.12.
+func TestTriggerStatus(t *testing.T) {
+	y := ocpptest.Start(t, ocpptest.Config(), site.Config{RefreshAfter: time.Hour}, quiet, v201.New(v201.V201()))
+	sent := make(chan string, 4)
+	s := y.ConnectAs(t, "ocpp2.0.1", "CS-1", func(_ string, payload json.RawMessage) string {
+		sent <- string(payload)
+		return `{"status":"Accepted"}`
+	})
+	boot(t, s)
+	for _, at := range []string{`"evseId":2,"connectorId":1`, `"evseId":1,"connectorId":2`, `"evseId":1,"connectorId":1`} {
+		s.Call("StatusNotification", `{`+when+`,"connectorStatus":"Available",`+at+`}`)
+	}
+	if got := outcomeOf(t, y, event.Command{Type: event.CommandTrigger, Params: json.RawMessage(`{"message":"status"}`)}); got.State != event.StateAccepted {
+		t.Errorf("%s: %s", got.State, got.Reason)
+	}
+	for _, want := range []string{`"id":1,"connectorId":1`, `"id":1,"connectorId":2`, `"id":2,"connectorId":1`} {
+		if got := <-sent; got != `{"evse":{`+want+`},"requestedMessage":"StatusNotification"}` {
+			t.Errorf("sent %s, want %s", got, want)
+		}
+	}
+}
+
 // After a reconnect with an open session the station is asked about it. OCPP 2.0.1
 // E14.
 func TestAskTransaction(t *testing.T) {

@@ -1,6 +1,8 @@
 package v201
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,15 +49,50 @@ func (j *errand) trigger(p *event.TriggerParams) (site.Outcome, error) {
 		return job.Rejectedf("message: expected boot, heartbeat, status, meter, transaction, firmware, publish_firmware, log, "+
 			"sign_certificate, sign_v2g_certificate, sign_v2g20_certificate, sign_combined_certificate or custom:<word>, got %q", p.Message), nil
 	}
+	if word == ocpp201.MessageTriggerStatusNotification {
+		return j.triggerStatus()
+	}
 	if j.Order.EVSE == 0 {
 		return j.triggerWord(word, nil)
 	}
-	at := &ocpp201.EVSE{ID: int64(j.Order.EVSE)}
-	if word == ocpp201.MessageTriggerStatusNotification { // F06.FR.12: it is of a connector
-		at.ConnectorID = new(int64)
-		*at.ConnectorID = 1
+	return j.triggerWord(word, &ocpp201.EVSE{ID: int64(j.Order.EVSE)})
+}
+
+// triggerStatus asks for the status of each connector that the order is about, as
+// far as they were told on this connection: a status is of a connector, and not
+// every station takes less. OCPP 2.0.1 F06.FR.12.
+func (j *errand) triggerStatus() (site.Outcome, error) {
+	var places [][2]int
+	err := j.OnStation(func() error {
+		for at := range j.places {
+			if at[1] != 0 && (j.Order.EVSE == 0 || j.Order.EVSE == at[0]) {
+				places = append(places, at)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return site.Outcome{}, err
 	}
-	return j.triggerWord(word, at)
+	slices.SortFunc(places, func(a, b [2]int) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	if len(places) == 0 && j.Order.EVSE != 0 {
+		places = [][2]int{{j.Order.EVSE, 1}}
+	}
+	if len(places) == 0 {
+		return j.triggerWord(ocpp201.MessageTriggerStatusNotification, nil)
+	}
+	var worst site.Outcome
+	for i, at := range places {
+		connector := int64(at[1])
+		o, err := j.triggerWord(ocpp201.MessageTriggerStatusNotification, &ocpp201.EVSE{ID: int64(at[0]), ConnectorID: &connector})
+		if err != nil {
+			return site.Outcome{}, err
+		}
+		if i == 0 || o.State != event.StateAccepted {
+			worst = o
+		}
+	}
+	return worst, nil
 }
 
 // triggerWord asks for one message. OCPP 2.0.1 F06.
@@ -173,15 +210,61 @@ func (j *errand) refresh(boot bool, silent []event.Address) (told bool) {
 // the summary holds availability and problems; not every station has it.
 func (j *errand) refreshByReport() {
 	for _, base := range []ocpp201.ReportBase{ocpp201.ReportBaseSummaryInventory, ocpp201.ReportBaseFullInventory} {
-		j.invite(ocpp201.ActionNotifyReport)
+		request := j.newRequest()
+		if base == ocpp201.ReportBaseFullInventory {
+			j.expectWhole(request)
+		}
 		var answer ocpp201.GetBaseReportResponse
-		err := j.Call(&ocpp201.GetBaseReportRequest{RequestID: int64(j.newRequest()), ReportBase: base}, &answer)
+		err := j.collect(ocpp201.ActionNotifyReport, request, func() (bool, error) {
+			err := j.Call(&ocpp201.GetBaseReportRequest{RequestID: int64(request), ReportBase: base}, &answer)
+			return err == nil && job.VerdictOf(string(answer.Status)) == job.Accepted, err
+		}, func(message any) {
+			if m, ok := message.(*ocpp201.NotifyReportRequest); ok {
+				j.takeAvailability(m)
+			}
+		})
 		if err != nil {
 			j.c.Log().Info("station does not report its state", "report", string(base), "err", err)
 			return
 		}
 		if job.VerdictOf(string(answer.Status)) == job.Accepted {
 			return
+		}
+		j.isWhole(int64(request)) // it does not come
+	}
+}
+
+// takeAvailability makes status of what a report says about the availability of
+// the station and its parts. It runs on the station's goroutine.
+func (j *errand) takeAvailability(m *ocpp201.NotifyReportRequest) {
+	for i := range m.ReportData {
+		d := &m.ReportData[i]
+		if !strings.EqualFold(d.Variable.Name, "AvailabilityState") {
+			continue
+		}
+		evse, connector, err := eventPlace(&d.Component)
+		if err != nil {
+			continue // counted where the report is handled
+		}
+		switch strings.ToLower(d.Component.Name) {
+		case "chargingstation":
+			evse, connector = 0, 0
+		case "evse":
+			connector = 0
+		case "connector":
+		default:
+			continue
+		}
+		for k := range d.VariableAttribute {
+			a := &d.VariableAttribute[k]
+			if a.Value == "" || a.Type != "" && a.Type.Fold() != ocpp201.AttributeActual {
+				continue
+			}
+			report := site.StatusReport{EVSE: evse, Connector: connector, DeviceTime: m.GeneratedAt.Raw}
+			report.Status, report.Raw = statusOf(a.Value)
+			if err := j.status(report); err != nil {
+				j.c.Log().Warn("reported status not kept", "evse", evse, "connector", connector, "err", err)
+			}
 		}
 	}
 }
