@@ -38,7 +38,7 @@ func (st *Station) askTransactions(now time.Time) {
 		s.askAt = time.Time{}
 		asker, ok := st.device.(TransactionAsker)
 		if !ok || st.Registration() != RegistrationAccepted {
-			s.mute = true
+			st.asked(s, nil, false, false)
 			continue
 		}
 		conn := st.conn
@@ -96,10 +96,14 @@ func (s *session) lastSeen() time.Time {
 // card on, or until the bay is left (OCPP 2.0.1 TxStartPoint, TxStopPoint). Where
 // the station can be asked it is.
 func (st *Station) mayBeOver(s *session, p *connector, now time.Time) bool {
-	if !s.own || s.mute && s.state != "idle" {
+	if !s.own {
 		return true
 	}
 	if s.mute {
+		plugged := s.energised || s.state == "ev_connected" || s.rises.gained > 0
+		if plugged && s.state != "idle" {
+			return true
+		}
 		p.occupied()
 		return false
 	}

@@ -431,6 +431,7 @@ func (st *Station) Booted(r BootReport) (Registration, error) {
 		}
 		st.expectStatus(st.site.cfg.RefreshAfter)
 		st.showLink()
+		st.askLater()
 		st.forgetLimits()
 		st.restand()
 		st.lookAgain()
