@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/ocpptest"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v16"
@@ -221,6 +223,33 @@ func TestRecorded(t *testing.T) {
 	want := `^<hello <\[2,"m1","BootNotification",.* >\[3,"m1",.* >\[2,"[-0-9a-f]{36}","ClearCache",\{\}\] <\[3,"[-0-9a-f]{36}",.*$`
 	if !regexp.MustCompile(want).MatchString(strings.Join(got, " ")) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Quirk 15: a message in pieces is one message.
+func TestFragments(t *testing.T) {
+	y := ocpptest.Start(t, ocpptest.Config(), site.Config{RefreshAfter: time.Hour}, quiet, v16.New())
+	d := websocket.Dialer{Subprotocols: []string{"ocpp1.6"}, WriteBufferSize: 64}
+	ws, response, err := d.DialContext(t.Context(), y.URL+"/CP-1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w, err := ws.NextWriter(websocket.TextMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(`[2,"h","DataTransfer",{"vendorId":"V","data":"` + strings.Repeat("z", 5000) + `"}]`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := ocpptest.Play(t, ws, nil)
+	if answer, err := s.Next(); err != nil || !strings.HasPrefix(answer, `[3,"h",`) {
+		t.Errorf("answered %s, %v", answer, err)
 	}
 }
 

@@ -44,7 +44,8 @@ type Behaviour struct {
 	Timeout  time.Duration            `yaml:"timeout"`
 	Timeouts map[string]time.Duration `yaml:"timeouts"`
 	// Compression agrees to compressed frames when the station asks for them.
-	// Default: no. After a frame that cannot be unpacked it stays off.
+	// Default: as ocpp.compression says. After a frame that cannot be unpacked it
+	// stays off.
 	Compression *bool `yaml:"compression"`
 	// Ping false sends the station no WebSocket pings. Default: yes.
 	Ping *bool `yaml:"ping"`

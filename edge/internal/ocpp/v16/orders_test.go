@@ -275,6 +275,8 @@ func TestOrders(t *testing.T) {
 		{name: "vendor it does not know", kind: event.CommandSendData, params: event.SendDataParams{Vendor: "V"}, steps: []step{{"DataTransfer", `.*`, `{"status":"UnknownVendorId"}`}}, state: event.StateUnsupported},
 		{name: "call", kind: event.CommandCall, params: event.CallParams{Protocol: "ocpp1.6", Action: "GetLocalListVersion", Payload: json.RawMessage(`{}`)}, steps: []step{{"GetLocalListVersion", `\{\}`, `{"listVersion":3}`}}, state: event.StateSucceeded, result: `\{"listVersion":3\}`},
 		{name: "call of another version", kind: event.CommandCall, params: event.CallParams{Protocol: "ocpp2.0.1", Action: "GetReport", Payload: json.RawMessage(`{}`)}, state: event.StateUnsupported, reason: "ocpp2.0.1"},
+		{name: "quirk 37 long value", kind: event.CommandGetConfiguration, params: event.GetConfigurationParams{Variables: variables("Long", "")},
+			steps: []step{{"GetConfiguration", `.*`, `{"configurationKey":[{"key":"Long","readonly":true,"value":"` + strings.Repeat("v", 3000) + `"}]}`}}, state: event.StateSucceeded, result: `.*v{1000}.*`},
 		// what station profiles switch
 		{name: "profile limit_unit", kind: event.CommandSetLimit, evse: 1, params: event.SetLimitParams{LimitW: a(6900), Until: until}, config: ocpp.Station{Behaviour: stationprofile.Behaviour{LimitUnit: "A"}},
 			steps: []step{smart, {"SetChargingProfile", profile("TxDefaultProfile", "A", "10"), yes}, {"GetCompositeSchedule", `.*`, schedule("A", 10)}}, state: event.StateSucceeded, reason: "amperes only"},

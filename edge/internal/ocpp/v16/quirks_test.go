@@ -263,3 +263,29 @@ func TestStrict(t *testing.T) {
 		}
 	}
 }
+
+// Quirk 62: what was said last counts, also when nobody waits for the answer.
+func TestLastWord(t *testing.T) {
+	y, s := one(t, ocpp.Station{}, nil)
+	s.Boot()
+	answer := s.Call("StartTransaction", `{"connectorId":1,"idTag":"A","meterStart":1,"timestamp":"`+now()+`"}`)
+	id := regexp.MustCompile(`"transactionId":(\d+)`).FindStringSubmatch(answer)[1]
+	s.Send(`[2,"last","StopTransaction",{"transactionId":` + id + `,"meterStop":77,"reason":"HardReset","timestamp":"` + now() + `"}]`)
+	s.Drop()
+	d := y.Journal.Wait(t, "end", func(d event.Draft) bool { _, ok := d.Data.(*event.SessionEnded); return ok })
+	if ended := d.Data.(*event.SessionEnded); ended.Reason != "reboot" || ended.MeterStopWh == nil || *ended.MeterStopWh != 77 {
+		t.Errorf("got %+v", ended)
+	}
+}
+
+// Quirk 46: the state that came last holds, whatever time it names.
+func TestStatusByArrival(t *testing.T) {
+	y, s := one(t, ocpp.Station{}, nil)
+	s.Boot()
+	s.Call("StatusNotification", `{"connectorId":1,"errorCode":"NoError","status":"Charging","timestamp":"`+now()+`"}`)
+	s.Call("StatusNotification", `{"connectorId":1,"errorCode":"NoError","status":"Available","timestamp":"2026-01-01T00:00:00Z"}`)
+	connectors, _ := y.Site.Live()
+	if len(connectors) != 1 || connectors[0].Status != event.StatusAvailable {
+		t.Errorf("got %+v", connectors)
+	}
+}
