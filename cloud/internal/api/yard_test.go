@@ -218,7 +218,7 @@ func (y *yard) evening() {
 		}}},
 		event.Draft{Address: cp3, Data: &event.StationConfiguration{Variables: []event.Variable{{Component: fleet.ComponentDeviations, Variable: "bad_time", Value: "7", ReadOnly: true}}}},
 		event.Draft{Address: cp3, Data: &event.StationSecurity{Event: "TamperDetectionActivated", Info: "lid"}},
-		event.Draft{Address: event.Address{Station: "X1"}, Data: &event.StationSecurity{Event: fleet.UnknownStation, Info: "remote=192.0.2.9:1 protocol=ocpp1.6 profile=0"}},
+		event.Draft{Address: event.Address{Station: "X1"}, Data: &event.StationSecurity{Event: fleet.UnknownStation, Info: "unknown station (from 192.0.2.9)"}},
 	)
 }
 

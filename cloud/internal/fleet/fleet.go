@@ -269,22 +269,21 @@ type SecurityEvent struct {
 
 // PendingStation has knocked at a gateway and waits to be admitted.
 type PendingStation struct {
-	ID              string          `json:"id"` // the manager's id of the station that it would be
-	Gateway         event.GatewayID `json:"gateway"`
-	Location        string          `json:"location"`
-	Identity        event.StationID `json:"identity"`
-	Reason          string          `json:"reason"` // unknown: refused at the door; pending: connected and waiting
-	Protocol        string          `json:"protocol,omitempty"`
-	Remote          string          `json:"remote,omitempty"`
-	SecurityProfile *int            `json:"security_profile,omitempty"`
-	Vendor          string          `json:"vendor,omitempty"`
-	Model           string          `json:"model,omitempty"`
-	Serial          string          `json:"serial,omitempty"`
-	Firmware        string          `json:"firmware,omitempty"`
-	Info            string          `json:"info,omitempty"`
-	First           time.Time       `json:"first"`
-	Last            time.Time       `json:"last"`
-	Count           int64           `json:"count"` // how often it knocked
+	ID       string          `json:"id"` // the manager's id of the station that it would be
+	Gateway  event.GatewayID `json:"gateway"`
+	Location string          `json:"location"`
+	Identity event.StationID `json:"identity"`
+	Reason   string          `json:"reason"` // unknown: refused at the door; pending: connected and waiting
+	Protocol string          `json:"protocol,omitempty"`
+	Remote   string          `json:"remote,omitempty"`
+	Vendor   string          `json:"vendor,omitempty"`
+	Model    string          `json:"model,omitempty"`
+	Serial   string          `json:"serial,omitempty"`
+	Firmware string          `json:"firmware,omitempty"`
+	Info     string          `json:"info,omitempty"`
+	First    time.Time       `json:"first"`
+	Last     time.Time       `json:"last"`
+	Count    int64           `json:"count"` // how often it knocked
 }
 
 // What a file is.

@@ -48,23 +48,22 @@ type SecurityRow struct {
 
 // PendingRow is a station that waits to be admitted. Times stay as told.
 type PendingRow struct {
-	Gateway         event.GatewayID
-	Tenant          Tenant
-	Identity        event.StationID
-	Reason          string
-	Protocol        string
-	Remote          string
-	SecurityProfile *int
-	Vendor          string
-	Model           string
-	Serial          string
-	Firmware        string
-	Info            string
-	First           Moment
-	Last            Moment
-	Count           int64
-	Seen            int64 // position of the newest event about it
-	Since           int64
+	Gateway  event.GatewayID
+	Tenant   Tenant
+	Identity event.StationID
+	Reason   string
+	Protocol string
+	Remote   string
+	Vendor   string
+	Model    string
+	Serial   string
+	Firmware string
+	Info     string
+	First    Moment
+	Last     Moment
+	Count    int64
+	Seen     int64 // position of the newest event about it
+	Since    int64
 }
 
 // stranger tells whether an event is about a station that nobody has admitted:
@@ -128,24 +127,10 @@ func (w *word) pending(count int64, change func(*PendingRow)) error {
 	return w.tx.PutPending(row)
 }
 
-// take reads what the gateway knows of a stranger from the info of its event:
-// words like remote=192.0.2.1:1, protocol=ocpp2.0.1, profile=1.
+// take reads the stranger's address from the info of its event, which ends with
+// "(from 192.0.2.1)".
 func (r *PendingRow) take(info string) {
-	for _, word := range strings.FieldsFunc(info, func(c rune) bool { return c == ' ' || c == ',' || c == ';' }) {
-		name, value, ok := strings.Cut(word, "=")
-		if !ok {
-			continue
-		}
-		switch name {
-		case "remote":
-			r.Remote = value
-		case "protocol":
-			r.Protocol = value
-		case "profile", "security_profile":
-			if len(value) == 1 && value[0] >= '0' && value[0] <= '3' {
-				profile := int(value[0] - '0')
-				r.SecurityProfile = &profile
-			}
-		}
+	if i := strings.LastIndex(info, "(from "); i >= 0 {
+		r.Remote = strings.TrimSuffix(info[i+len("(from "):], ")")
 	}
 }

@@ -21,14 +21,13 @@ func (t *tx) PutSecurity(r fleet.SecurityRow) error {
 
 // visitor is the part of a pending station by which nobody searches.
 type visitor struct {
-	Protocol        string `json:"protocol,omitempty"`
-	Remote          string `json:"remote,omitempty"`
-	SecurityProfile *int   `json:"security_profile,omitempty"`
-	Vendor          string `json:"vendor,omitempty"`
-	Model           string `json:"model,omitempty"`
-	Serial          string `json:"serial,omitempty"`
-	Firmware        string `json:"firmware,omitempty"`
-	Info            string `json:"info,omitempty"`
+	Protocol string `json:"protocol,omitempty"`
+	Remote   string `json:"remote,omitempty"`
+	Vendor   string `json:"vendor,omitempty"`
+	Model    string `json:"model,omitempty"`
+	Serial   string `json:"serial,omitempty"`
+	Firmware string `json:"firmware,omitempty"`
+	Info     string `json:"info,omitempty"`
 }
 
 // Pending implements fleet.Tx.
@@ -42,7 +41,7 @@ func (t *tx) Pending(g event.GatewayID, identity event.StationID) (*fleet.Pendin
 		r.First, r.Last = first.to(), last.to()
 		var v visitor
 		err = json.Unmarshal(detail, &v)
-		r.Protocol, r.Remote, r.SecurityProfile, r.Info = v.Protocol, v.Remote, v.SecurityProfile, v.Info
+		r.Protocol, r.Remote, r.Info = v.Protocol, v.Remote, v.Info
 		r.Vendor, r.Model, r.Serial, r.Firmware = v.Vendor, v.Model, v.Serial, v.Firmware
 		return r, err
 	}, `SELECT gateway, identity, tenant, reason, detail, first, first_boot, last, last_boot, count, seen, since FROM pending WHERE gateway = ? AND identity = ?`, g, identity)
@@ -50,7 +49,7 @@ func (t *tx) Pending(g event.GatewayID, identity event.StationID) (*fleet.Pendin
 
 // PutPending implements fleet.Tx.
 func (t *tx) PutPending(r fleet.PendingRow) error {
-	detail, err := json.Marshal(visitor{r.Protocol, r.Remote, r.SecurityProfile, r.Vendor, r.Model, r.Serial, r.Firmware, r.Info})
+	detail, err := json.Marshal(visitor{r.Protocol, r.Remote, r.Vendor, r.Model, r.Serial, r.Firmware, r.Info})
 	if err != nil {
 		return fmt.Errorf("pending station: %w", err)
 	}
@@ -140,7 +139,7 @@ func (s *Store) PendingStations(ctx context.Context, scope fleet.Scope, g event.
 			v.ID, v.First, v.Last = fleet.StationID(v.Gateway, v.Identity), fromMS(first), fromMS(last)
 			var known visitor
 			err = json.Unmarshal(detail, &known)
-			v.Protocol, v.Remote, v.SecurityProfile, v.Info = known.Protocol, known.Remote, known.SecurityProfile, known.Info
+			v.Protocol, v.Remote, v.Info = known.Protocol, known.Remote, known.Info
 			v.Vendor, v.Model, v.Serial, v.Firmware = known.Vendor, known.Model, known.Serial, known.Firmware
 			return v, err
 		}, `SELECT pending.gateway, g.location, identity, reason, detail, first + `+offsetAt("pending", "first_boot")+`, last + `+offsetAt("pending", "last_boot")+`, count, seen

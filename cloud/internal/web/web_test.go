@@ -28,6 +28,7 @@ func TestRegister(t *testing.T) {
 		{"HEAD", "/", 200, "text/html; charset=utf-8"},
 		{"GET", "/style.css", 200, "text/css; charset=utf-8"},
 		{"GET", "/page.js", 200, "text/javascript; charset=utf-8"},
+		{"GET", "/views.js", 200, "text/javascript; charset=utf-8"},
 		{"GET", "/icon.svg", 200, "image/svg+xml"},
 		{"GET", "/index.html", 404, ""},
 		{"GET", "/other", 404, ""},

@@ -32,10 +32,10 @@ function el(tag, attributes, ...children) {
 // --- Signing in
 
 function start() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem(tokenKey, given);
-    history.replaceState(null, "", location.pathname + location.search);
+  const link = location.hash.startsWith("#token=") ? new URLSearchParams(location.hash.slice(1)) : null;
+  if (link) { // #token=…&page=sessions/… opens a page too
+    sessionStorage.setItem(tokenKey, link.get("token"));
+    history.replaceState(null, "", location.pathname + location.search + (link.get("page") ? "#" + link.get("page") : ""));
   }
   $("enter").addEventListener("submit", (e) => {
     e.preventDefault();
@@ -43,6 +43,8 @@ function start() {
   });
   $("leave").addEventListener("click", () => leave(""));
   setInterval(draw, 1000); // durations and ages
+  setInterval(viewSoon, 15000);
+  addEventListener("hashchange", () => { if (state.loaded) route(); });
   const kept = sessionStorage.getItem(tokenKey);
   if (kept) enter(kept);
   else ask("");
@@ -50,7 +52,7 @@ function start() {
 
 function ask(error) {
   $("enter").hidden = false;
-  $("yard").hidden = true;
+  $("yard").hidden = $("view").hidden = $("nav").hidden = true;
   $("leave").hidden = true;
   $("enter-error").textContent = cap(error);
   $("token").focus();
@@ -111,17 +113,20 @@ async function read() {
   clearTimeout(timer);
   const began = performance.now();
   try {
-    const [gateways, stations, sessions, locations] = await Promise.all(
-      [all("/gateways"), all("/stations"), all("/sessions?status=active"), all("/locations")]);
+    const [gateways, stations, sessions, locations, waiting] = await Promise.all(
+      [all("/gateways"), all("/stations"), all("/sessions?status=active"), all("/locations"), all("/pending-stations")]);
+    $("nav-waiting").textContent = waiting.length ? ` ${waiting.length}` : "";
     state.locations = new Map(locations.map((l) => [l.id, l.name]));
     if (!state.loaded) {
       const newest = (await (await get("/events?limit=200")).json()).items.filter(telling);
       const known = new Set(state.events.map((e) => e.id));
       state.events = [...state.events, ...newest.filter((e) => !known.has(e.id))].slice(0, shownEvents);
     }
+    const first = !state.loaded;
     Object.assign(state, { gateways, stations, sessions, loaded: true });
-    $("yard").hidden = false;
-    draw();
+    $("nav").hidden = false;
+    if (first) route();
+    else draw();
   } finally {
     reading = false;
     // A big yard is read less often: reading takes at most a tenth of the time.
@@ -214,6 +219,7 @@ function message(text) {
       state.events.length = Math.min(state.events.length, shownEvents);
     }
     soon();
+    viewSoon();
     break;
   case "live":
     for (const c of data.connectors || []) {
@@ -300,7 +306,7 @@ function drawSoon() {
 function fill(id, ...children) { $(id).replaceChildren(...children.flat().filter(Boolean)); }
 
 function draw() {
-  if (!state.loaded || !state.token) return;
+  if (!state.loaded || !state.token || shown.name) return;
   const stations = new Map(state.stations.map((s) => [s.id, s]));
   drawTiles(stations);
   drawAlarms();
@@ -378,7 +384,7 @@ function drawSessions(stations) {
     const wh = energy(s, station);
     const soc = (liveOf(station, s.evse, s.connector) || {}).soc_percent;
     return el("tr", { "data-session": s.id, "data-energy-wh": have(wh) ? wh : undefined },
-      el("td", {}, el("strong", {}, s.identity), el("span", { class: "sub" }, cap(place(s.evse, s.connector, station)))),
+      el("td", {}, el("a", { href: "#sessions/" + s.id }, el("strong", {}, s.identity)), el("span", { class: "sub" }, cap(place(s.evse, s.connector, station)))),
       el("td", {}, tag(charges(live) ? live : st || live), station && away(station) ? el("span", { class: "sub" }, "station offline") : ""),
       el("td", { class: "r num" }, have(w) ? kW(w) : "–"),
       el("td", { class: "r num" }, have(wh) ? kWh(wh) : "–", have(soc) ? el("span", { class: "sub" }, "battery " + Math.round(soc) + " %") : ""),
@@ -414,11 +420,12 @@ function drawStations() {
 function card(s) {
   const c = s.connectivity;
   let badge = null;
-  if (c.value !== "online") badge = el("span", { class: "badge", "data-tone": "bad", title: "as of " + clock(c.as_of) }, "offline " + ago(c.as_of).replace(" ago", ""));
+  if (s.registration === "pending" || s.registration === "rejected") badge = el("a", { class: "badge", "data-tone": "wait", href: "#waiting" }, "waits to be admitted");
+  else if (c.value !== "online") badge = el("span", { class: "badge", "data-tone": "bad", title: "as of " + clock(c.as_of) }, "offline " + ago(c.as_of).replace(" ago", ""));
   else if (c.stale) badge = el("span", { class: "badge", "data-tone": "wait" }, "gateway away");
   const plugs = s.evses.filter((e) => e.evse > 0).flatMap((e) => e.connectors.map((p) => plug(s, e, p)));
   return el("article", { class: "panel station", "data-station": s.id, "data-away": away(s) },
-    el("header", {}, el("h3", {}, s.identity), badge),
+    el("header", {}, el("h3", {}, el("a", { href: "#stations/" + s.id }, s.identity)), badge),
     el("p", { class: "model" }, [s.vendor, s.model].filter(Boolean).join(" ") || s.protocol || "has not said what it is"),
     s.status && ["faulted", "unavailable"].includes(s.status.value) ? el("div", {}, tag(s.status.value)) : null,
     plugs.length ? el("ul", { class: "plugs" }, plugs) : el("p", { class: "soft small" }, "No connector has told its state yet."));
@@ -477,11 +484,12 @@ function tell(e) {
   case "station.disconnected": return "Disconnected" + (d.reason ? ": " + d.reason : "");
   case "station.booted": return ["Booted:", d.vendor, d.model, d.firmware].filter(Boolean).join(" ");
   case "station.status": return cap(word(d.status)) + (d.error_code ? ", " + word(d.error_code) : "") + (d.info ? ", " + d.info : "");
-  case "station.firmware": return "Firmware: " + word(d.status);
+  case "station.firmware": return "Firmware: " + word(d.status) + (d.info ? ", " + d.info : "");
   case "station.log": return "Log: " + word(d.status);
-  case "station.security": return "Security: " + d.event;
+  case "station.security": return "Security: " + d.event + (d.info ? ", " + d.info : "");
+  case "station.configuration": return (d.variables || []).length + (d.variables && d.variables[0] && d.variables[0].component === "Deviations" ? " kinds of deviation counted" : " variables told");
   case "session.started": return "Session began" + token;
-  case "session.updated": return "Session: " + (d.charging_state ? word(d.charging_state) : have(d.meter_wh) ? "register " + kWh(d.meter_wh) : "updated");
+  case "session.updated": return "Session: " + ([d.charging_state && word(d.charging_state), d.token && "token " + d.token.value, have(d.meter_wh) && "register " + kWh(d.meter_wh), ...(d.flags || []).map(word)].filter(Boolean).join(", ") || "updated");
   case "session.ended": return "Session ended, " + word(d.reason) + (have(d.energy_wh) ? ", " + kWh(d.energy_wh) : "");
   case "session.sampled": case "meter.sampled": return (d.samples || []).length + " samples";
   case "meter.read": return "Register" + (d.reading && have(d.reading.energy_wh) ? " " + kWh(d.reading.energy_wh) : "");
