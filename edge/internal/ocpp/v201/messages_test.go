@@ -88,6 +88,12 @@ func notify(events ...string) string {
 	return `{"generatedAt":"2026-01-01T00:00:00Z","seqNo":0,"eventData":[` + strings.Join(events, ",") + `]}`
 }
 
+// largeReport is a report of 50 variables with values of 1000 characters.
+func largeReport() string {
+	v := `{"component":{"name":"C"},"variable":{"name":"V"},"variableAttribute":[{"value":"` + strings.Repeat("x", 1000) + `"}]}`
+	return `{"requestId":36,"generatedAt":"2026-01-01T00:00:00Z","seqNo":0,"reportData":[` + strings.Repeat(v+",", 49) + v + `]}`
+}
+
 // messages are all that a station can send. Numbers that the gateway makes are
 // matched by patterns.
 var messages = []golden{
@@ -121,7 +127,7 @@ var messages = []golden{
 	{"values that are none", "MeterValues", `{"evseId":1,"meterValue":"later"}`, `\{\}`, []string{`data.received \{"action":"MeterValues","payload":\{"evseId":1,"meterValue":"later"\}`}},
 	{"a value that is none", "MeterValues", `{"evseId":1,"meterValue":[{` + when + `,"sampledValue":[{"value":"n/a","measurand":"Voltage"},{"value":5,"measurand":"Frequency"}]}]}`, `\{\}`,
 		[]string{`meter.sampled .*"frequency_hz":5,"other":\[\{"measurand":"Voltage","raw":"n/a"\}\]`}},
-	{"B07", "NotifyReport", `{"requestId":31,"generatedAt":"2026-01-01T00:00:00Z","seqNo":1,"tbc":true,"reportData":[
+	{"B07", "NotifyReport", `{"requestId":31,"generatedAt":"2026-01-01T00:00:00Z","seqNo":0,"tbc":true,"reportData":[
 		{"component":{"name":"OCPPCommCtrlr"},"variable":{"name":"HeartbeatInterval"},"variableAttribute":[{"value":"300","mutability":"ReadWrite"},{"type":"MaxSet","value":"900","mutability":"ReadOnly"}],"variableCharacteristics":{"dataType":"integer","unit":"s","supportsMonitoring":false}},
 		{"component":{"name":"Connector","evse":{"id":1,"connectorId":2}},"variable":{"name":"ConnectorType"},"variableAttribute":[{"value":"cType2"}],"variableCharacteristics":{"dataType":"OptionList","valuesList":"cType2, cCCS2","supportsMonitoring":false}},
 		{"component":{"name":"SecurityCtrlr","instance":"b"},"variable":{"name":"BasicAuthPassword","instance":"x"},"variableAttribute":[{"value":"secret","mutability":"WriteOnly"}]}]}`, `\{\}`,
@@ -129,8 +135,10 @@ var messages = []golden{
 			`"variable":"HeartbeatInterval","attribute":"MaxSet","value":"900","read_only":true,"mutability":"read_only"`,
 			`"component":"Connector/connector-2","variable":"ConnectorType","evse":1,"value":"cType2","data_type":"option_list","values":\["cType2","cCCS2"\]`,
 			`"component":"SecurityCtrlr/b","variable":"BasicAuthPassword","instance":"x","value":"","mutability":"write_only"`,
-			`"report":31,"part":2,"more":true\}`}},
-	{"B07 the last part is empty", "NotifyReport", `{"requestId":31,"generatedAt":"2026-01-01T00:00:00Z","seqNo":2}`, `\{\}`, []string{`station.configuration \{"variables":\[\],"report":31,"part":3\}`}},
+			`"report":31,"part":1,"more":true\}`}},
+	{"B07 the last part is empty", "NotifyReport", `{"requestId":31,"generatedAt":"2026-01-01T00:00:00Z","seqNo":1}`, `\{\}`, []string{`station.configuration \{"variables":\[\],"report":31,"part":2\}`}},
+	{"B07 a part is missing", "NotifyReport", `{"requestId":31,"generatedAt":"2026-01-01T00:00:00Z","seqNo":4}`, `\{\}`, []string{`station.configuration \{"variables":\[\],"report":31,"part":5\}`}},
+	{"B07 too much for one event", "NotifyReport", largeReport(), `\{\}`, []string{`"report":36,"part":1,"more":true\}`, `"report":36,"part":2\}`}},
 	{"N02", "NotifyMonitoringReport", `{"requestId":32,"seqNo":0,"generatedAt":"2026-01-01T00:00:00Z","monitor":[{"component":{"name":"ElectricalFeed"},"variable":{"name":"ACVoltage"},"variableMonitoring":[
 		{"id":7,"transaction":false,"value":253,"type":"UpperThreshold","severity":4},{"id":8,"transaction":false,"value":207,"type":"LowerThreshold","severity":4}]}]}`, `\{\}`,
 		[]string{`data.received \{"action":"NotifyMonitoringReport","payload":\{"requestId":32,`}},

@@ -10,7 +10,8 @@ import (
 	"github.com/chargeyard/chargeyard/shared/ocpp201"
 )
 
-// notifyReport takes a part of the device model. OCPP 2.0.1 B07, B08.
+// notifyReport takes a part of the device model. One that is too large for an
+// event becomes several. OCPP 2.0.1 B07, B08.
 func (p *Peer) notifyReport(b, payload []byte) ([]byte, error) {
 	var m ocpp201.NotifyReportRequest
 	wrong, err := p.decode(&m, payload, "generatedAt", "seqNo", "reportData")
@@ -23,16 +24,91 @@ func (p *Peer) notifyReport(b, payload []byte) ([]byte, error) {
 		}
 	}
 	more := isTrue(m.Tbc)
-	variables := variablesOf(m.ReportData)
+	chunks := chunksOf(variablesOf(m.ReportData))
 	command := p.arrived(m.Action(), m.RequestID, &m, more)
 	report := site.ConfigurationReport{
-		Variables: variables, Command: command, Report: small(m.RequestID), Part: small(m.SeqNo) + 1, More: more,
-		Complete: !more && p.isWhole(m.RequestID),
+		Command: command, Report: small(m.RequestID), Complete: p.ofWhole(m.RequestID, more),
+		Part: p.partOf(m.RequestID, m.SeqNo, len(chunks)),
 	}
-	if err := p.st.Configuration(report); err != nil {
-		return b, err
+	for i, variables := range chunks {
+		report.Variables, report.More = variables, more || i+1 < len(chunks)
+		if err := p.st.Configuration(report); err != nil {
+			return b, err
+		}
+		report.Part++
 	}
 	return (&ocpp201.NotifyReportResponse{}).AppendJSON(b), nil
+}
+
+// chunkBytes is how much of a report goes into one event, which may have
+// event.MaxSize.
+const chunkBytes = event.MaxSize * 5 / 8
+
+// chunksOf cuts variables into lists that fit into an event; an empty list is one
+// too.
+func chunksOf(variables []event.Variable) [][]event.Variable {
+	const names = 200 // names of fields and what stands between them
+	var chunks [][]event.Variable
+	size, from := 0, 0
+	for i := range variables {
+		v := &variables[i]
+		n := names + len(v.Component) + len(v.Variable) + len(v.Instance) + len(v.Value) + len(v.Unit)
+		for _, word := range v.Values {
+			n += len(word) + 3
+		}
+		if size += n; size > chunkBytes && i > from {
+			chunks, from, size = append(chunks, variables[from:i]), i, n
+		}
+	}
+	return append(chunks, variables[from:])
+}
+
+// reporting is a report of which parts have come.
+type reporting struct {
+	request int64
+	base    int64 // number of its first message
+	parts   []int // the number of the first event of each message
+	next    int   // the number of the next event
+}
+
+// Bounds of the reports that are followed.
+const (
+	maxReports  = 8
+	maxMessages = 10000
+)
+
+// partOf returns the number of the first of n events that the message numbered
+// seq of a report becomes: from 1, with a hole where messages are missing, and the
+// same again for a message that is repeated. Some stations number from 1.
+func (p *Peer) partOf(request, seq int64, n int) int {
+	var r *reporting
+	for i := range p.reporting {
+		if p.reporting[i].request == request {
+			r = &p.reporting[i]
+		}
+	}
+	if r == nil {
+		if len(p.reporting) == maxReports {
+			p.reporting = p.reporting[:copy(p.reporting, p.reporting[1:])]
+		}
+		p.reporting = append(p.reporting, reporting{request: request, base: max(0, min(seq, 1)), next: 1})
+		r = &p.reporting[len(p.reporting)-1]
+	}
+	at := seq - r.base
+	switch {
+	case at < 0 || at > maxMessages:
+		return r.next
+	case at < int64(len(r.parts)):
+		return r.parts[at]
+	}
+	for int64(len(r.parts)) < at { // a message is missing, of at least one event
+		r.parts = append(r.parts, r.next)
+		r.next++
+	}
+	first := r.next
+	r.parts = append(r.parts, first)
+	r.next += n
+	return first
 }
 
 // variablesOf returns the variables of a report, one for each attribute, with

@@ -113,6 +113,29 @@ func TestProblemOf(t *testing.T) {
 	}
 }
 
+// Parts are numbered from 1 without holes, whatever the station numbers from; a
+// hole shows what is missing.
+func TestPartOf(t *testing.T) {
+	p := &Peer{}
+	for _, step := range []struct {
+		request, seq int64
+		n, want      int
+	}{
+		{1, 0, 1, 1}, {1, 1, 3, 2}, {2, 1, 1, 1}, {1, 2, 1, 5}, {2, 2, 1, 2}, {1, 1, 3, 2}, {1, 5, 1, 8}, {3, 7, 1, 7}, {1, 6, 1, 9},
+	} {
+		if got := p.partOf(step.request, step.seq, step.n); got != step.want {
+			t.Errorf("report %d, message %d: got part %d, want %d", step.request, step.seq, got, step.want)
+		}
+	}
+	for i := range int64(3 * maxReports) {
+		p.partOf(100+i, 1<<40, 1)
+		p.partOf(100+i, -1<<40, 1)
+	}
+	if len(p.reporting) > maxReports {
+		t.Errorf("%d reports are followed", len(p.reporting))
+	}
+}
+
 // What one connection has a peer remember is bounded.
 func TestBounds(t *testing.T) {
 	p := &Peer{}

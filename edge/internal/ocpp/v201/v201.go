@@ -92,6 +92,8 @@ type Peer struct {
 	places   map[[2]int]bool   // EVSE and connector whose state it has told
 	monitors map[int64]ocpp201.Monitor
 
+	reporting []reporting // reports that are coming in, oldest first
+
 	mu      sync.Mutex // guards what follows
 	awaited map[awaited]*await
 	invited map[string]bool // actions that a station not yet accepted was asked for
@@ -201,13 +203,24 @@ func (p *Peer) expectWhole(request int) {
 	p.whole[int64(request)] = true
 }
 
-// isWhole tells whether the report for a request is the whole inventory, once.
+// isWhole tells whether the report for a request is the whole inventory, once: it
+// is forgotten with its last part, or when it does not come.
 func (p *Peer) isWhole(request int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	whole := p.whole[request]
 	delete(p.whole, request)
 	return whole
+}
+
+// ofWhole tells whether a part belongs to a report of the whole inventory.
+func (p *Peer) ofWhole(request int64, more bool) bool {
+	if !more {
+		return p.isWhole(request)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.whole[request]
 }
 
 // request is a message of a station.
