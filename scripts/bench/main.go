@@ -21,6 +21,13 @@ func main() {
 	seconds := flag.Duration("seconds", 8*time.Second, "length of one measurement")
 	long := flag.Bool("long", false, "broker away for 10 minutes, 100 storms, a backlog of 1,000,000")
 	flag.Parse()
+	if played, err := play(); played {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*only, *rounds, *seconds, *long); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -30,6 +30,9 @@ var rows = []row{
 	{"cpu", "CPU per call against the reference, 1,000 chargers", "×", 0.6, 0.4, true, (*bench).cpuPerCall},
 	{"p99", "p99 answer time at 2,000 calls/s, 200 chargers, against the reference", "×", 1, 0.5, true, (*bench).paced},
 	{"memory", "memory per idle charger connection, 2,000 of them, against the reference", "×", 0.6, 0.4, true, (*bench).memory},
+	{"memorytls", "the same with TLS", "×", 0.6, 0.4, true, (*bench).memoryTLS},
+	{"tls", "500 TLS connections: rate against a bare TLS WebSocket server", "×", 0.5, 0.8, false, (*bench).tlsRate},
+	{"tlsstorm", "p99 of 50 others while 500 stations come back with TLS, against before", "×", 1.5, 1.1, true, (*bench).tlsStorm},
 	{"storm", "chargers stuck after 1,000 left and returned at once, again and again", "", 0, 0, true, (*bench).storm},
 	{"away", "p99 with the broker away at 2,000 calls/s against before", "×", 1.2, 1.05, true, (*bench).away},
 	{"drain", "backlog drain against reading and deleting the same rows in bare SQLite", "×", 0.5, 0.8, false, (*bench).drain},
@@ -159,37 +162,46 @@ func (b *bench) paced() (float64, string, error) {
 }
 
 func (b *bench) memory() (float64, string, error) {
+	return memoryOf(func() (*server, error) { return startGateway(b.bin()) }, func() (*server, error) { return startReference(b.bin()) })
+}
+
+// memoryOf compares what an idle connection costs at two servers.
+func memoryOf(ours, reference func() (*server, error)) (float64, string, error) {
 	const count = 2000
 	var per [2]float64
-	err := b.both(func(s *server) error {
-		one := &fleet{url: s.url, count: 50, prefix: "W"} // what only the first ones cost
-		warm, err := one.connect(context.Background())
-		defer closeAll(warm)
+	for i, start := range []func() (*server, error){ours, reference} {
+		s, err := start()
 		if err != nil {
-			return err
+			return 0, "", err
 		}
-		before, err := settledRSS(s)
-		if err != nil {
-			return err
+		per[i], err = perConnection(s, count)
+		if err = errors.Join(err, s.stop()); err != nil {
+			return 0, "", err
 		}
-		f := &fleet{url: s.url, count: count, prefix: "M"}
-		all, err := f.connect(context.Background())
-		defer closeAll(all)
-		if err != nil {
-			return err
-		}
-		after, err := settledRSS(s)
-		if err != nil {
-			return err
-		}
-		i := 1
-		if s.far != nil {
-			i = 0
-		}
-		per[i] = float64(after-before) / count
-		return nil
-	})
-	return per[0] / per[1], fmt.Sprintf("%.1f against %.1f KiB", per[0], per[1]), err
+	}
+	return per[0] / per[1], fmt.Sprintf("%.1f against %.1f KiB", per[0], per[1]), nil
+}
+
+// perConnection is the memory of one of count idle connections, in KiB.
+func perConnection(s *server, count int) (float64, error) {
+	one := &fleet{url: s.url, count: 50, prefix: "W"} // what only the first ones cost
+	warm, err := one.connect(context.Background())
+	defer closeAll(warm)
+	if err != nil {
+		return 0, err
+	}
+	before, err := settledRSS(s)
+	if err != nil {
+		return 0, err
+	}
+	f := &fleet{url: s.url, count: count, prefix: "M"}
+	all, err := f.connect(context.Background())
+	defer closeAll(all)
+	if err != nil {
+		return 0, err
+	}
+	after, err := settledRSS(s)
+	return float64(after-before) / float64(count), err
 }
 
 // settledRSS waits until the memory of s has stopped to fall: freed pages go

@@ -23,7 +23,10 @@ type server struct {
 }
 
 // startGateway runs bin/chargeyard-edge with a far end that acknowledges.
-func startGateway(bin string) (*server, error) {
+func startGateway(bin string) (*server, error) { return startGatewayWith(bin, "") }
+
+// startGatewayWith adds to what stands under ocpp.
+func startGatewayWith(bin, ocpp string) (*server, error) {
 	dir, err := os.MkdirTemp("", "chargeyard-bench-")
 	if err != nil {
 		return nil, err
@@ -41,10 +44,10 @@ func startGateway(bin string) (*server, error) {
 	text := fmt.Sprintf(`gateway: bench
 data_dir: %s
 mqtt: {url: "mqtt://%s", password: bench}
-ocpp: {listen: "127.0.0.1:%d", unknown_stations: accept, unknown_limit: 10000}
+ocpp: {listen: "127.0.0.1:%d", unknown_stations: accept, unknown_limit: 10000%s}
 console: {listen: "127.0.0.1:%d"}
 authorization: {offline: all}
-`, filepath.Join(dir, "data"), broker, ports[0], ports[1])
+`, filepath.Join(dir, "data"), broker, ports[0], ocpp, ports[1])
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -53,13 +56,15 @@ authorization: {offline: all}
 }
 
 // startReference runs the minimal server on ocpp-go that keeps nothing.
-func startReference(bin string) (*server, error) {
+func startReference(bin string) (*server, error) { return startReferenceWith(bin, "ws") }
+
+func startReferenceWith(bin, scheme string, args ...string) (*server, error) {
 	ports, err := freePorts(1)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{url: fmt.Sprintf("ws://127.0.0.1:%d/ocpp", ports[0])}
-	return s, s.start(ports[0], filepath.Join(bin, "ref", "reference"), "-listen", ":"+strconv.Itoa(ports[0]))
+	s := &server{url: fmt.Sprintf("%s://127.0.0.1:%d/ocpp", scheme, ports[0])}
+	return s, s.start(ports[0], filepath.Join(bin, "ref", "reference"), append(args, "-listen", ":"+strconv.Itoa(ports[0]))...)
 }
 
 func (s *server) start(port int, path string, args ...string) error {

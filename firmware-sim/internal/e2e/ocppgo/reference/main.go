@@ -27,14 +27,16 @@ import (
 func main() {
 	listen := flag.String("listen", ":9887", "port to listen on, with a colon before it")
 	heartbeat := flag.Int("heartbeat", 300, "heartbeat interval told to charge points, in seconds")
+	certificate := flag.String("certificate", "", "PEM file with a certificate: TLS")
+	key := flag.String("key", "", "PEM file with its key")
 	flag.Parse()
-	if err := run(*listen, *heartbeat); err != nil {
+	if err := run(*listen, *heartbeat, *certificate, *key); err != nil {
 		fmt.Fprintln(os.Stderr, "reference:", err)
 		os.Exit(1)
 	}
 }
 
-func run(listen string, heartbeat int) error {
+func run(listen string, heartbeat int, certificate, key string) error {
 	host, text, err := net.SplitHostPort(listen)
 	if err != nil {
 		return fmt.Errorf("-listen %q: %w", listen, err)
@@ -43,7 +45,10 @@ func run(listen string, heartbeat int) error {
 	if err != nil || port < 1 || port > 65535 || host != "" {
 		return fmt.Errorf("-listen %q: want a port from 1 to 65535 with a colon before it", listen)
 	}
-	socket := ws.NewServer()
+	socket, scheme := ws.NewServer(), "ws"
+	if certificate != "" {
+		socket, scheme = ws.NewTLSServer(certificate, key, nil), "wss"
+	}
 	timeouts := ws.NewServerTimeoutConfig()
 	timeouts.PingWait = 0 // by default it drops whoever sends no ping for a minute
 	socket.SetTimeoutConfig(timeouts)
@@ -60,7 +65,7 @@ func run(listen string, heartbeat int) error {
 	if err := reachable(port, stopped); err != nil {
 		return err
 	}
-	fmt.Printf("ws://127.0.0.1:%d/ocpp\n", port)
+	fmt.Printf("%s://127.0.0.1:%d/ocpp\n", scheme, port)
 
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
