@@ -274,6 +274,9 @@ func (c *Conversation) write(frame []byte) error {
 // ping keeps the line busy, so that a dead one is noticed and routers in between
 // do not forget it.
 func (c *Conversation) ping() {
+	if !stationprofile.On(c.Profile().Ping, true) { // known since the boot
+		return
+	}
 	err := c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(closeWait))
 	if err != nil {
 		// A write that blocks has a deadline of its own; a dead socket ends the reader.
@@ -281,7 +284,7 @@ func (c *Conversation) ping() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ended && stationprofile.On(c.Profile().Ping, true) {
+	if !c.ended {
 		c.timers[0].Reset(c.server.cfg.Ping)
 	}
 }
