@@ -1,5 +1,5 @@
 // Command chargeyard-sim is a depot of charge points that exist only in
-// software: they speak OCPP 1.6 to whatever central system they are pointed at.
+// software: they speak OCPP 1.6, 2.0.1 and 2.1 to whatever central system they are pointed at.
 // firmware-sim/README.md shows how.
 package main
 
@@ -35,7 +35,7 @@ type arguments struct {
 
 type runCommand struct {
 	Name        string        `arg:"" optional:"" name:"scenario" help:"A scenario: a file, or the name of one that is built in. Same as --scenario."`
-	Scenario    string        `help:"A scenario: a file, or the name of one that is built in (depot, busy, charge-once, idle)." placeholder:"FILE"`
+	Scenario    string        `help:"A scenario: a file, or the name of one that is built in (depot, busy, mixed, charge-once, idle)." placeholder:"FILE"`
 	URL         string        `required:"" help:"The central system; identities are appended: ws://127.0.0.1:8887/ocpp."`
 	SecureURL   string        `name:"secure-url" help:"Where chargers of security profiles 2 and 3 connect to, wss; --url when not given." placeholder:"URL"`
 	Count       int           `help:"How many chargers; as many as the scenario has when not given."`
@@ -52,6 +52,8 @@ type runCommand struct {
 	Reconnect   time.Duration `help:"Shortest wait before connecting anew; grows 16-fold. As the scenario says, else 1s."`
 	CallTimeout time.Duration `help:"How long to wait for an answer (30s)."`
 	BootTime    time.Duration `help:"From power to connecting (500ms)."`
+	OCPP        string        `name:"ocpp" help:"1.6, 2.0.1 or 2.1 for all chargers; as the scenario says when not given." placeholder:"VERSION"`
+	Personality string        `help:"What all chargers are like, such as boot-again; as the scenario says when not given." placeholder:"NAME"`
 	Vendor      []string      `help:"Accept DataTransfer with this vendorId too (e2e is always)." placeholder:"ID"`
 	LogLevel    slog.Level    `default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
 }
@@ -141,7 +143,14 @@ func (c *runCommand) run(ctx context.Context, stderr io.Writer) (err error) {
 		}
 		defer func() { err = errors.Join(err, book.Close()) }()
 	}
+	spoken := ""
+	if c.OCPP != "" {
+		if spoken, err = scenario.Version(c.OCPP); err != nil {
+			return err
+		}
+	}
 	d, err := depot.New(depot.Config{
+		Version: spoken, Personality: c.Personality,
 		Scenario: script, Count: c.Count, Prefix: c.Prefix, Identity: c.Identity, Connectors: c.Connectors, Password: c.Password,
 		StateDir: c.StateDir, Seed: c.Seed, Reconnect: c.Reconnect, CallTimeout: c.CallTimeout, BootTime: c.BootTime, DataVendors: c.Vendor, Secure: dialer.Secure(),
 	}, dialer, book, log)

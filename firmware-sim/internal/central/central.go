@@ -1,5 +1,5 @@
-// Package central is a tiny OCPP 1.6 central system for tests: it accepts every
-// charger, remembers what it was told, and answers as a test wants.
+// Package central is a tiny central system for tests: it accepts every charger of
+// OCPP 1.6, 2.0.1 and 2.1, remembers what it was told, and answers as a test wants.
 package central
 
 import (
@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
+	"github.com/chargeyard/chargeyard/shared/ocpp21"
 	"github.com/chargeyard/chargeyard/shared/ocppj"
 	"github.com/gorilla/websocket"
 )
@@ -25,7 +27,10 @@ import (
 type Said struct {
 	Station string
 	ID      string
-	Request ocpp16.Request
+	Version string // of OCPP, as its sub-protocol
+	Action  string
+	Payload json.RawMessage
+	Request ocpp16.Request // nil in other versions
 }
 
 // Answer is how a CALL is answered: with a response, a CALLERROR, by closing the
@@ -40,7 +45,8 @@ type Answer struct {
 // System is a central system. Its zero value is not usable.
 type System struct {
 	// Decide may be set before the first charger comes; it chooses the answer to
-	// a CALL. Nil, or an empty Answer, means that of a friendly central system.
+	// a CALL of 1.6. Nil, or an empty Answer, means that of a friendly central
+	// system.
 	Decide func(Said) Answer
 	// Password, when set before the first charger comes, must be given by
 	// chargers; SetPassword changes it afterwards.
@@ -108,7 +114,7 @@ func (s *System) handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "who are you", http.StatusUnauthorized)
 		return
 	}
-	up := websocket.Upgrader{Subprotocols: []string{ocppj.V16}}
+	up := websocket.Upgrader{Subprotocols: []string{ocppj.V16, ocppj.V201, ocppj.V21}}
 	ws, err := up.Upgrade(w, r, nil)
 	if err != nil {
 		return
@@ -158,6 +164,11 @@ func (s *System) notify() {
 }
 
 func (s *System) answer(c *conn, id string, f ocppj.Frame) bool {
+	version := c.ws.Subprotocol()
+	if version == ocppj.V201 || version == ocppj.V21 {
+		s.note(Said{Station: id, ID: f.ID, Version: version, Action: f.Action, Payload: slices.Clone(f.Payload)})
+		return c.send(ocppj.AppendResult(nil, f.ID, friendly2(f).AppendJSON(nil))) == nil
+	}
 	req, ok := ocpp16.NewRequest(f.Action)
 	if !ok {
 		return c.send(ocppj.AppendError(nil, f.ID, ocppj.NotImplemented, "", nil)) == nil
@@ -165,15 +176,12 @@ func (s *System) answer(c *conn, id string, f ocppj.Frame) bool {
 	if _, err := req.Decode(f.Payload); err != nil {
 		return c.send(ocppj.AppendError(nil, f.ID, ocppj.CodeOf(err).For(ocppj.V16), err.Error(), nil)) == nil
 	}
-	said := Said{Station: id, ID: f.ID, Request: req}
+	said := Said{Station: id, ID: f.ID, Version: version, Action: f.Action, Payload: req.AppendJSON(nil), Request: req}
 	var a Answer
 	if s.Decide != nil {
 		a = s.Decide(said)
 	}
-	s.mu.Lock()
-	s.said = append(s.said, said)
-	s.notify()
-	s.mu.Unlock()
+	s.note(said)
 	switch {
 	case a.Hangup:
 		return false
@@ -185,6 +193,34 @@ func (s *System) answer(c *conn, id string, f ocppj.Frame) bool {
 		a.Response = s.friendly(req)
 	}
 	return c.send(ocppj.AppendResult(nil, f.ID, a.Response.AppendJSON(nil))) == nil
+}
+
+// note remembers what was said.
+func (s *System) note(said Said) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said = append(s.said, said)
+	s.notify()
+}
+
+// friendly2 accepts everything of OCPP 2.
+func friendly2(f ocppj.Frame) ocpp21.Response {
+	accepted := ocpp21.IDTokenInfo{Status: ocpp21.AuthorizationStatusAccepted}
+	switch f.Action {
+	case ocpp21.ActionBootNotification:
+		return &ocpp21.BootNotificationResponse{Status: ocpp21.RegistrationStatusAccepted, CurrentTime: lenient.At(time.Now()), Interval: 300}
+	case ocpp21.ActionHeartbeat:
+		return &ocpp21.HeartbeatResponse{CurrentTime: lenient.At(time.Now())}
+	case ocpp21.ActionAuthorize:
+		return &ocpp21.AuthorizeResponse{IDTokenInfo: accepted}
+	case ocpp21.ActionSignCertificate:
+		return &ocpp21.SignCertificateResponse{Status: ocpp21.GenericStatusAccepted}
+	}
+	resp, ok := ocpp21.NewResponse(f.Action)
+	if !ok {
+		return &ocpp21.StatusNotificationResponse{} // {}
+	}
+	return resp
 }
 
 // friendly accepts everything.
@@ -297,5 +333,5 @@ func (s *System) Connected(station string) bool {
 
 // String shows the call as people write it down.
 func (s Said) String() string {
-	return s.Station + " " + s.Request.Action() + " " + string(json.RawMessage(s.Request.AppendJSON(nil)))
+	return s.Station + " " + s.Action + " " + string(s.Payload)
 }

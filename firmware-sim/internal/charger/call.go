@@ -1,6 +1,7 @@
 package charger
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,6 +81,7 @@ type Call struct {
 	message   *Message // of the queue
 	// answered gets the answer, or why there is none.
 	answered func(any, error)
+	answer   []byte // payload of the CALLRESULT
 }
 
 // Say makes a call that is not of the queue. Answered gets what Dialect.Answer
@@ -364,8 +366,44 @@ func (c *Core) settled(call *Call, payload []byte) {
 	if call.Action != heartbeat {
 		c.Book.Message(c.said(call, payload, ""))
 	}
+	call.answer = slices.Clone(payload)
 	if call.answered != nil {
 		call.answered(answer, nil)
+	}
+}
+
+// Tell sends a CALL that the charger would not have sent by itself and returns the
+// payload of its answer, so that tests can say whatever a charger may say. With
+// send, it is a SEND of OCPP 2.1, and nobody answers.
+func (c *Core) Tell(ctx context.Context, action string, payload json.RawMessage, send bool) (json.RawMessage, error) {
+	type outcome struct {
+		answer json.RawMessage
+		err    error
+	}
+	done := make(chan outcome, 1)
+	err := c.Do(ctx, func() error {
+		if !c.Accepted() {
+			return Refused("the charger is not connected and accepted")
+		}
+		if send {
+			c.Send(action, payload)
+			done <- outcome{}
+			return nil
+		}
+		var call *Call
+		call = c.Say(action, payload, func(_ any, err error) { done <- outcome{call.answer, err} })
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case o := <-done:
+		return o.answer, o.err
+	case <-c.done:
+		return nil, ErrStopped
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

@@ -14,13 +14,13 @@ import (
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/depot"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
 )
 
 // Depot is what is controlled.
 type Depot interface {
-	Station(id string) (*station.Station, bool)
+	Station(id string) (depot.Charger, bool)
 	Views(ctx context.Context) ([]charger.View, error)
 	Drain(ctx context.Context) error
 }
@@ -85,6 +85,15 @@ type order struct {
 	SoC       float64                     `json:"soc"`        // of the car, 0 to 1
 	BatteryWh float64                     `json:"battery_wh"` // of the car
 	By        string                      `json:"by"`         // of clock-skew: 90s
+	LimitA    *float64                    `json:"limit_a"`    // of external-limit; none lifts it
+	Action    string                      `json:"action"`     // of say
+	Payload   json.RawMessage             `json:"payload"`    // of say
+	Send      bool                        `json:"send"`       // of say: a SEND of OCPP 2.1
+}
+
+// externally is a charger that the site's energy management can limit.
+type externally interface {
+	LimitExternally(ctx context.Context, evse int, amps float64) error
 }
 
 func (s *Server) routes() http.Handler {
@@ -96,7 +105,7 @@ func (s *Server) routes() http.Handler {
 		done(w, nil)
 		s.quit()
 	})
-	act := func(name string, do func(ctx context.Context, st *station.Station, connector int, o order) error) {
+	act := func(name string, do func(ctx context.Context, st depot.Charger, connector int, o order) error) {
 		mux.HandleFunc("POST /stations/{id}/"+name, func(w http.ResponseWriter, r *http.Request) {
 			st, ok := s.depot.Station(r.PathValue("id"))
 			if !ok {
@@ -119,17 +128,17 @@ func (s *Server) routes() http.Handler {
 			done(w, do(r.Context(), st, connector, o))
 		})
 	}
-	act("plug", func(ctx context.Context, st *station.Station, c int, o order) error {
+	act("plug", func(ctx context.Context, st depot.Charger, c int, o order) error {
 		return st.Plug(ctx, c, car.Car{SoC: o.SoC, BatteryWh: o.BatteryWh})
 	})
-	act("unplug", func(ctx context.Context, st *station.Station, c int, _ order) error { return st.Unplug(ctx, c) })
-	act("tap", func(ctx context.Context, st *station.Station, c int, o order) error {
+	act("unplug", func(ctx context.Context, st depot.Charger, c int, _ order) error { return st.Unplug(ctx, c) })
+	act("tap", func(ctx context.Context, st depot.Charger, c int, o order) error {
 		if o.Token == "" || len([]rune(o.Token)) > 20 {
 			return badRequest{fmt.Errorf("token %q: expected 1 to 20 characters", o.Token)}
 		}
 		return st.Tap(ctx, c, o.Token)
 	})
-	act("fault", func(ctx context.Context, st *station.Station, c int, o order) error {
+	act("fault", func(ctx context.Context, st depot.Charger, c int, o order) error {
 		code := o.Code
 		if code == "" {
 			code = ocpp16.ChargePointErrorCodeOtherError
@@ -140,24 +149,61 @@ func (s *Server) routes() http.Handler {
 		}
 		return st.Fault(ctx, c, code, o.Info)
 	})
-	act("clear", func(ctx context.Context, st *station.Station, c int, _ order) error { return st.Clear(ctx, c) })
-	act("link-down", func(ctx context.Context, st *station.Station, _ int, _ order) error { return st.SetLink(ctx, false) })
-	act("link-up", func(ctx context.Context, st *station.Station, _ int, _ order) error { return st.SetLink(ctx, true) })
-	act("power-off", func(ctx context.Context, st *station.Station, _ int, _ order) error { return st.SetPower(ctx, false) })
-	act("power-on", func(ctx context.Context, st *station.Station, _ int, _ order) error { return st.SetPower(ctx, true) })
-	act("clock-skew", func(ctx context.Context, st *station.Station, _ int, o order) error {
+	act("clear", func(ctx context.Context, st depot.Charger, c int, _ order) error { return st.Clear(ctx, c) })
+	act("link-down", func(ctx context.Context, st depot.Charger, _ int, _ order) error { return st.SetLink(ctx, false) })
+	act("link-up", func(ctx context.Context, st depot.Charger, _ int, _ order) error { return st.SetLink(ctx, true) })
+	act("power-off", func(ctx context.Context, st depot.Charger, _ int, _ order) error { return st.SetPower(ctx, false) })
+	act("power-on", func(ctx context.Context, st depot.Charger, _ int, _ order) error { return st.SetPower(ctx, true) })
+	act("clock-skew", func(ctx context.Context, st depot.Charger, _ int, o order) error {
 		by, err := time.ParseDuration(o.By)
 		if err != nil {
 			return badRequest{fmt.Errorf("by: %w", err)}
 		}
 		return st.SkewClock(ctx, by)
 	})
+	act("external-limit", func(ctx context.Context, st depot.Charger, c int, o order) error {
+		limited, ok := st.(externally)
+		if !ok {
+			return charger.Refused("OCPP 1.6 has no limits but those of the central system")
+		}
+		amps := -1.0
+		if o.LimitA != nil {
+			amps = max(0, *o.LimitA)
+		}
+		return limited.LimitExternally(ctx, c, amps)
+	})
+	mux.HandleFunc("POST /stations/{id}/say", s.say)
 	return mux
+}
+
+// say lets a charger say something that it would not say by itself, and returns
+// the answer.
+func (s *Server) say(w http.ResponseWriter, r *http.Request) {
+	st, ok := s.depot.Station(r.PathValue("id"))
+	if !ok {
+		fail(w, http.StatusNotFound, fmt.Errorf("there is no charger %q", r.PathValue("id")))
+		return
+	}
+	var o order
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&o); err != nil || o.Action == "" {
+		fail(w, http.StatusBadRequest, errors.Join(errors.New("body: expected action and payload"), err))
+		return
+	}
+	if len(o.Payload) == 0 {
+		o.Payload = json.RawMessage("{}")
+	}
+	answer, err := st.Tell(r.Context(), o.Action, o.Payload, o.Send)
+	if err != nil || o.Send {
+		done(w, err)
+		return
+	}
+	write(w, http.StatusOK, answer)
 }
 
 // row is a charger in the list.
 type row struct {
 	ID          string         `json:"id"`
+	Version     string         `json:"version"` // of OCPP, as its sub-protocol
 	Powered     bool           `json:"powered"`
 	Connected   bool           `json:"connected"`
 	Registered  bool           `json:"registered"`
@@ -180,7 +226,7 @@ type connectorRow struct {
 }
 
 func rowOf(v charger.View) row {
-	r := row{ID: v.ID, Powered: v.Powered, Connected: v.Connected, Registered: v.Registered, Transaction: v.Transaction(), Queue: v.Queue, Firmware: v.Firmware}
+	r := row{ID: v.ID, Version: v.Version, Powered: v.Powered, Connected: v.Connected, Registered: v.Registered, Transaction: v.Transaction(), Queue: v.Queue, Firmware: v.Firmware}
 	for i, c := range v.Connectors {
 		r.Connectors = append(r.Connectors, connectorRow{
 			Connector: i + 1, Status: string(c.Status), Plugged: c.Plugged, Transaction: c.Transaction, Token: c.Token,

@@ -11,11 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/charger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/ledger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/scenario"
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -26,6 +24,8 @@ type Config struct {
 	Prefix      string // of identities: prefix and number from 001
 	Identity    string // of the only charger
 	Connectors  int    // of each charger; 0: as the scenario says
+	Version     string // of OCPP, as its sub-protocol; empty: as the scenario says
+	Personality string // of every charger; empty: as the scenario says
 	Password    string
 	StateDir    string // memories of the chargers; empty: in RAM
 	Seed        uint64
@@ -46,7 +46,7 @@ const (
 // Depot is a number of chargers.
 type Depot struct {
 	chargers []member
-	byID     map[string]*station.Station
+	byID     map[string]Charger
 	log      *slog.Logger
 
 	mu       sync.Mutex
@@ -56,7 +56,7 @@ type Depot struct {
 }
 
 type member struct {
-	station *station.Station
+	station Charger
 	group   *scenario.Group
 	seed    uint64
 }
@@ -88,59 +88,35 @@ func New(cfg Config, dialer charger.Dialer, book *ledger.Ledger, log *slog.Logge
 			return nil, err
 		}
 	}
-	d := &Depot{byID: map[string]*station.Station{}, log: log, drain: make(chan struct{})}
+	d := &Depot{byID: map[string]Charger{}, log: log, drain: make(chan struct{})}
+	taken := map[*scenario.Group]int{} // personalities of a group so far
 	for i, g := range cfg.Scenario.Assign(count) {
 		id := fmt.Sprintf("%s%03d", cfg.Prefix, i+1)
 		if cfg.Identity != "" {
 			id = cfg.Identity
 		}
-		connectors := g.Connectors
-		if cfg.Connectors > 0 {
-			connectors = cfg.Connectors
+		m := maker{
+			cfg: cfg, group: g, identity: id, seed: cfg.Seed<<20 + uint64(i) + 1, dialer: dialer, folder: folder, book: book, log: log,
+			reconnect: first(cfg.Reconnect, cfg.Scenario.Reconnect, usualReconnect),
+			timeout:   first(cfg.CallTimeout, usualTimeout), boot: first(cfg.BootTime, usualBoot),
 		}
-		outlets := slices.Repeat([]car.Supply{g.Supply}, connectors)
-		configuration := map[string]string{}
-		for _, source := range []map[string]string{cfg.Scenario.Configuration, g.Configuration} {
-			for k, v := range source {
-				configuration[k] = v
-			}
+		name := cfg.Personality
+		if n := len(g.Personalities); name == "" && n > 0 {
+			name = g.Personalities[taken[g]%n]
+			taken[g]++
 		}
-		var memory charger.Memory = charger.RAM{}
-		if folder != nil {
-			memory = folder.File(id)
-		}
-		seed := cfg.Seed<<20 + uint64(i) + 1
-		st, err := station.New(station.Config{
-			Identity: id, Password: cfg.Password, Vendor: or(g.Vendor, "Chargeyard"), Model: or(g.Model, model(g.Supply)), Firmware: or(g.Firmware, "1.0.0"),
-			Outlets: outlets, RegisterWh: float64(1000 * (seed % 997)), Configuration: configuration,
-			Reconnect: first(cfg.Reconnect, cfg.Scenario.Reconnect, usualReconnect), CallTimeout: first(cfg.CallTimeout, usualTimeout),
-			BootTime: first(cfg.BootTime, usualBoot), DataVendors: append([]string{"e2e"}, cfg.DataVendors...), Seed: seed, Secure: cfg.Secure,
-		}, dialer, memory, book, log)
+		st, err := m.charger(or(cfg.Version, g.Version), name)
 		if err != nil {
 			return nil, err
 		}
-		d.chargers = append(d.chargers, member{st, g, seed})
+		d.chargers = append(d.chargers, member{st, g, m.seed})
 		d.byID[id] = st
 	}
 	return d, nil
 }
 
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-func model(s car.Supply) string {
-	if s.DC {
-		return fmt.Sprintf("Sim DC %.0f", s.MaxW/1000)
-	}
-	return fmt.Sprintf("Sim AC %d x %.0f A", s.Phases, s.MaxA)
-}
-
 // Station finds a charger.
-func (d *Depot) Station(id string) (*station.Station, bool) {
+func (d *Depot) Station(id string) (Charger, bool) {
 	s, ok := d.byID[id]
 	return s, ok
 }

@@ -24,7 +24,6 @@ import (
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/ledger"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/scenario"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/socket"
-	"github.com/chargeyard/chargeyard/firmware-sim/internal/station"
 	"github.com/chargeyard/chargeyard/firmware-sim/scenarios"
 	"github.com/chargeyard/chargeyard/shared/lenient"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
@@ -330,7 +329,7 @@ func load(t *testing.T, name string) *scenario.Scenario {
 	return s
 }
 
-func plug(st *station.Station) error { return st.Plug(context.Background(), 1, usual) }
+func plug(st depot.Charger) error { return st.Plug(context.Background(), 1, usual) }
 
 // What an installer does by hand.
 func TestControl(t *testing.T) {

@@ -136,8 +136,6 @@ func inventory(h Hardware) []Variable {
 	return b.all
 }
 
-func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
-
 func (b *builder) station(h Hardware) {
 	b.read("ChargingStation.AvailabilityState", "OptionList", "", "Available", of(strings.Split(states, ",")...), monitored)
 	b.read("ChargingStation.Available", "boolean", "", "true")

@@ -12,7 +12,10 @@ import (
 
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/car"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/model"
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/personality"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
+	"github.com/chargeyard/chargeyard/shared/ocppj"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -241,7 +244,11 @@ func (p *parser) configuration(n *yaml.Node) map[string]string {
 			p.fault(value, "configuration: %s: expected a value, got %s", key.Value, describe(value))
 			continue
 		}
-		if err := keys.Check(key.Value, value.Value); err != nil {
+		check := keys.Check
+		if strings.ContainsRune(key.Value, '.') { // Component.Variable of OCPP 2
+			check = model.Check
+		}
+		if err := check(key.Value, value.Value); err != nil {
 			p.fault(key, "configuration: %v", err)
 		}
 		all[key.Value] = value.Value
@@ -274,10 +281,12 @@ func (p *parser) readCars(n *yaml.Node) {
 }
 
 func (p *parser) group(n *yaml.Node, index int) Group {
-	g := Group{Name: fmt.Sprintf("group %d", index+1), Count: 1, Connectors: 1, Supply: hardware["ac22"]}
+	g := Group{Name: fmt.Sprintf("group %d", index+1), Count: 1, Version: ocppj.V16, Connectors: 1, Supply: hardware["ac22"]}
 	what := func(field string) string { return g.Name + ": " + field }
-	var script, cars *yaml.Node
+	var script, cars, personalities *yaml.Node
 	p.fields(n, g.Name, map[string]func(*yaml.Node){
+		"version":       func(n *yaml.Node) { g.Version = p.version(n, what("version")) },
+		"personality":   func(n *yaml.Node) { personalities = n },
 		"name":          func(n *yaml.Node) { g.Name = p.text(n, what("name")) },
 		"count":         func(n *yaml.Node) { g.Count = p.whole(n, what("count"), 1, maxChargers) },
 		"connectors":    func(n *yaml.Node) { g.Connectors = p.whole(n, what("connectors"), 1, maxConnectors) },
@@ -294,6 +303,9 @@ func (p *parser) group(n *yaml.Node, index int) Group {
 		"cars":   func(n *yaml.Node) { cars = n },
 		"script": func(n *yaml.Node) { script = n },
 	})
+	if personalities != nil {
+		g.Personalities = p.personalities(personalities, g.Version, what("personality"))
+	}
 	names := p.order
 	if cars != nil {
 		names = nil
@@ -315,6 +327,48 @@ func (p *parser) group(n *yaml.Node, index int) Group {
 		g.Script = p.steps(script, &g, what("script"), 0)
 	}
 	return g
+}
+
+// versions are those of OCPP by their names.
+var versions = map[string]string{"1.6": ocppj.V16, "2.0.1": ocppj.V201, "2.1": ocppj.V21}
+
+// Version returns the sub-protocol of a version of OCPP: of 2.0.1, ocpp2.0.1.
+func Version(name string) (string, error) {
+	v, ok := versions[name]
+	if !ok {
+		return "", fmt.Errorf("version %q: expected 1.6, 2.0.1 or 2.1", name)
+	}
+	return v, nil
+}
+
+func (p *parser) version(n *yaml.Node, what string) string {
+	v, err := Version(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		p.fault(n, "%s: expected 1.6, 2.0.1 or 2.1, got %s", what, describe(n))
+		return ocppj.V16
+	}
+	return v
+}
+
+// personalities reads one name or a list of them.
+func (p *parser) personalities(n *yaml.Node, version, what string) []string {
+	nodes := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		nodes = p.items(n, what)
+	}
+	var all []string
+	for _, item := range nodes {
+		name := p.text(item, what)
+		found, err := personality.Find(name)
+		switch {
+		case err != nil:
+			p.fault(item, "%s: %v", what, err)
+		case !found.Speaks(version):
+			p.fault(item, "%s: %s does not make sense in %s", what, name, version)
+		}
+		all = append(all, name)
+	}
+	return all
 }
 
 func (p *parser) short(n *yaml.Node, what string, limit int) string {

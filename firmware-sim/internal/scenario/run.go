@@ -20,7 +20,7 @@ const beginning = 40 * time.Second
 // opening is how long a script waits for the charger to be registered.
 const opening = 15 * time.Second
 
-// Charger is what happens to a charge point; *station.Station is one.
+// Charger is what happens to a charger of any version.
 type Charger interface {
 	Plug(ctx context.Context, connector int, vehicle car.Car) error
 	Unplug(ctx context.Context, connector int) error

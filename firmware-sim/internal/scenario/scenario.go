@@ -25,7 +25,7 @@ type Scenario struct {
 	Name          string
 	Description   string
 	Reconnect     time.Duration     // shortest wait before connecting anew; 0 when not set
-	Configuration map[string]string // keys that every charger is preset with
+	Configuration map[string]string // keys of 1.6 and variables of 2.x that every charger is preset with
 	Groups        []Group
 }
 
@@ -33,6 +33,8 @@ type Scenario struct {
 type Group struct {
 	Name          string
 	Count         int
+	Version       string   // of OCPP, as its sub-protocol
+	Personalities []string // taken in turn by the chargers; none: they keep to the rules
 	Vendor        string
 	Model         string
 	Firmware      string
