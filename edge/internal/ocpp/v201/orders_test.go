@@ -449,7 +449,7 @@ func orderRows(t *testing.T) []orderRow {
 		{name: "OCPP 2.0.1 M03", kind: event.CommandListCertificates, params: event.ListCertificatesParams{}, state: event.StateSucceeded, result: `\{"certificates":\[\{"algorithm":"SHA256".*"kind":"v2g_chain","children":\[\{.*\}\]\}\]\}`,
 			steps: []orderStep{{"GetInstalledCertificateIds", `\{\}`, `{"status":"Accepted","certificateHashDataChain":[{"certificateHashData":` + hashJSON("") + `,"certificateType":"V2GCertificateChain","childCertificateHashData":[` + hashJSON("") + `]}]}`, nil}}},
 		{name: "OCPP 2.0.1 A02 ask", kind: event.CommandSignCertificate, params: event.SignCertificateParams{}, state: event.StateAccepted, steps: []orderStep{{"TriggerMessage", `\{"requestedMessage":"SignChargingStationCertificate"\}`, yes, nil}}},
-		{name: "OCPP 2.0.1 A02 chain", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Kind: "v2g", Chain: "PEM"}, state: event.StateSucceeded, reason: "next TLS connection",
+		{name: "OCPP 2.0.1 A02 chain", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Kind: "v2g", Chain: "PEM"}, state: event.StateSucceeded, reason: "does not connect with it",
 			steps: []orderStep{{"CertificateSigned", `\{"certificateChain":"PEM","certificateType":"V2GCertificate"\}`, yes, nil}}},
 		{name: "OCPP 2.0.1 A02 chain refused", kind: event.CommandSignCertificate, params: event.SignCertificateParams{Chain: "PEM"}, state: event.StateRejected, steps: []orderStep{{"CertificateSigned", `.*"ChargingStationCertificate".*`, `{"status":"Rejected"}`, nil}}},
 
