@@ -32,10 +32,10 @@ func TestEmbedded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"busy", "charge-once", "depot", "idle"}; !slices.Equal(names, want) {
+	if want := []string{"busy", "charge-once", "depot", "idle", "mixed"}; !slices.Equal(names, want) {
 		t.Fatalf("embedded are %v, want %v", names, want)
 	}
-	counts := map[string]int{"busy": 20, "charge-once": 1, "depot": 12, "idle": 1}
+	counts := map[string]int{"busy": 20, "charge-once": 1, "depot": 12, "idle": 1, "mixed": 60}
 	for _, name := range names {
 		s, err := scenario.Load(name, scenarios.Files)
 		if err != nil {
