@@ -301,6 +301,9 @@ func (j *errand) setConfiguration(p *event.SetConfigurationParams) (site.Outcome
 	}
 	data := make([]ocpp201.SetVariableData, len(p.Variables))
 	for i, v := range p.Variables {
+		if n := len(v.Value); isPassword(v.Component, v.Variable) && (n < leastPassword || n > mostPassword) {
+			return job.Rejectedf("BasicAuthPassword: expected %d to %d characters, got %d", leastPassword, mostPassword, n), nil
+		}
 		data[i] = ocpp201.SetVariableData{
 			AttributeType: ocpp201.Attribute(v.Attribute), AttributeValue: v.Value, Component: componentOf(v),
 			Variable: ocpp201.Variable{Name: v.Variable, Instance: v.Instance},
@@ -357,12 +360,25 @@ func (j *errand) setConfiguration(p *event.SetConfigurationParams) (site.Outcome
 	return j.readBack(p.Variables, all)
 }
 
+// How long a password may be: that of 2.0.1 at least and that of 2.1 at most. The
+// station's own check comes after this one.
+const (
+	leastPassword = 16
+	mostPassword  = 64
+)
+
+// isPassword tells whether a variable is the password that the station connects
+// with. OCPP 2.0.1 part 2 §2: SecurityCtrlr.BasicAuthPassword.
+func isPassword(component, variable string) bool {
+	return strings.EqualFold(component, "SecurityCtrlr") && strings.EqualFold(variable, "BasicAuthPassword")
+}
+
 // announcePassword makes a new password good before the station has it: whichever
 // of the two it connects with, it is let in. OCPP 2.0.1 A01.
 func (j *errand) announcePassword(chunk []ocpp201.SetVariableData) error {
 	for i := range chunk {
 		d := &chunk[i]
-		if !strings.EqualFold(d.Component.Name, "SecurityCtrlr") || !strings.EqualFold(d.Variable.Name, "BasicAuthPassword") {
+		if !isPassword(d.Component.Name, d.Variable.Name) {
 			continue
 		}
 		hash, err := credential.NewHash([]byte(d.AttributeValue))

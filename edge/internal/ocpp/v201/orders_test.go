@@ -388,6 +388,7 @@ func orderRows(t *testing.T) []orderRow {
 		{name: "OCPP 2.0.1 A01 password", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: named("SecurityCtrlr.BasicAuthPassword=0123456789abcdef")}, state: event.StateSucceeded, reason: "does not tell",
 			steps:  []orderStep{{"SetVariables", `.*`, set("SecurityCtrlr.BasicAuthPassword=Accepted"), nil}, {"GetVariables", `.*`, `{"getVariableResult":[{"attributeStatus":"Rejected","component":{"name":"SecurityCtrlr"},"variable":{"name":"BasicAuthPassword"}}]}`, nil}},
 			result: `\[\{"component":"SecurityCtrlr","variable":"SecurityCtrlr.BasicAuthPassword","status":"Accepted"\}\]`},
+		{name: "password too short", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: named("SecurityCtrlr.BasicAuthPassword=secret")}, state: event.StateRejected, reason: "expected 16 to 64"},
 
 		// triggers
 		{name: "OCPP 2.0.1 F06", kind: event.CommandTrigger, params: event.TriggerParams{Message: "heartbeat"}, state: event.StateAccepted, steps: []orderStep{{"TriggerMessage", `\{"requestedMessage":"Heartbeat"\}`, yes, nil}}},
