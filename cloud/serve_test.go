@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,7 +76,7 @@ const adminToken = "cy_the-admin-of-this-test"
 // begin starts a manager on the data in dir.
 func begin(t *testing.T, dir string) *running {
 	t.Helper()
-	conf, err := config.Parse("", []byte(`{http: {listen: "127.0.0.1:0"}, broker: {embedded: {listen: "127.0.0.1:0"}}}`), func(string) string { return "" })
+	conf, err := config.Parse("", []byte(`{http: {listen: "127.0.0.1:0", public_url: "https://manager.example"}, broker: {embedded: {listen: "127.0.0.1:0"}}}`), func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ type listOf[T any] struct {
 // TestManager follows one day of a gateway through everything that serve wires.
 func TestManager(t *testing.T) {
 	r := begin(t, t.TempDir())
-	for _, path := range []string{"/healthz", "/readyz", "/", "/page.js", "/style.css", "/icon.svg", "/metrics", "/api/v1/openapi.json"} {
+	for _, path := range []string{"/healthz", "/readyz", "/", "/page.js", "/views.js", "/style.css", "/icon.svg", "/metrics", "/api/v1/openapi.json"} {
 		if status, body := r.ask("GET", path, ""); status != http.StatusOK || len(body) == 0 {
 			t.Errorf("GET %s: %d", path, status)
 		}
@@ -255,6 +256,55 @@ func TestManager(t *testing.T) {
 		s := get(t, b.sections, "section")
 		if s.Section != wire.TokenSection("04AB") || !strings.Contains(string(s.Content), "04AB") {
 			t.Errorf("section %s: %s", s.Section, s.Content)
+		}
+	})
+	t.Run("recording", func(t *testing.T) {
+		status, body := r.ask("POST", "/api/v1/commands", `{"type":"record","params":{"station":"CP 1/a"}}`)
+		if status != http.StatusAccepted {
+			t.Fatalf("POST: %d: %s", status, body)
+		}
+		o := get(t, b.orders, "command")
+		var p event.RecordParams
+		if err := json.Unmarshal(o.Params, &p); err != nil || p.Station != "CP 1/a" || !strings.HasPrefix(p.URL, "https://manager.example/files/") {
+			t.Fatalf("order %+v, %v: %s", o, err, o.Params)
+		}
+		const frames = `{"time":"2026-11-22T06:00:00Z","direction":"in","frame":[2,"1","Heartbeat",{}]}`
+		path := strings.TrimPrefix(p.URL, "https://manager.example")
+		if status, body := r.ask("PUT", path, frames); status != http.StatusCreated {
+			t.Fatalf("PUT: %d: %s", status, body)
+		}
+		list := read[listOf[fleet.File]](r, "/recordings?station="+url.QueryEscape("CP 1/a")).Items
+		if len(list) != 1 || list[0].State != fleet.FileComplete {
+			t.Fatalf("recordings %+v", list)
+		}
+		if _, body := r.ask("GET", "/api/v1/recordings/"+list[0].ID+"/content", ""); string(body) != frames {
+			t.Errorf("content %q", body)
+		}
+	})
+	t.Run("admission", func(t *testing.T) {
+		for len(b.sections) > 0 {
+			<-b.sections
+		}
+		b.report(t, event.Draft{Address: event.Address{Station: "X"}, Data: &event.StationSecurity{Event: fleet.UnknownStation}})
+		if got := read[listOf[fleet.PendingStation]](r, "/pending-stations").Items; len(got) != 1 || got[0].Identity != "X" {
+			t.Fatalf("pending %+v", got)
+		}
+		if status, body := r.ask("POST", "/api/v1/admissions", `{"gateway":"gw-1","identity":"X","security_profile":1}`); status != http.StatusOK {
+			t.Fatalf("POST: %d: %s", status, body)
+		}
+		s := get(t, b.sections, "section")
+		var content wire.Stations
+		if err := json.Unmarshal(s.Content, &content); err != nil || s.Section != wire.SectionStations || len(content.Stations) != 1 ||
+			content.Stations[0].Identity != "X" || content.Stations[0].Profile != 1 || content.Stations[0].PasswordHash == "" {
+			t.Errorf("section %s: %s, %v", s.Section, s.Content, err)
+		}
+	})
+	t.Run("question", func(t *testing.T) {
+		if err := b.send(wire.KindAsk, "", wire.Ask{ID: "v", Question: "vat_number", WaitMS: 3000, Payload: json.RawMessage(`{}`)}, false); err != nil {
+			t.Fatal(err)
+		}
+		if a := get(t, b.answers, "answer"); a.ID != "v" || a.Error != "unsupported" {
+			t.Errorf("answer %+v", a)
 		}
 	})
 	t.Run("live", func(t *testing.T) {

@@ -27,7 +27,8 @@ type Admission struct {
 	Password        string          `json:"password,omitempty" doc:"Shown once, in the answer to the request that made it: give it to the station."`
 }
 
-// AdmissionRequest admits a station.
+// AdmissionRequest admits a station. Passwords have the bounds of OCPP 2.0.1
+// A00.FR.205 and of the keys of OCPP 1.6.
 type AdmissionRequest struct {
 	Gateway         string `json:"gateway" pattern:"^[a-z0-9][a-z0-9-]{0,39}$" doc:"The gateway at which it may connect."`
 	Identity        string `json:"identity" minLength:"1" maxLength:"255" doc:"What the station calls itself."`

@@ -18,13 +18,6 @@ const (
 	saltSize   = 16
 )
 
-// Bounds of a station's password. OCPP 1.6 security whitepaper: 16 to 40
-// characters of a key; OCPP 2.0.1 A00.FR.205 has the same.
-const (
-	minPassword = 16
-	maxPassword = 40
-)
-
 // newPassword returns a password for a station that nobody can guess, of as many
 // characters as an OCPP 1.6 station can keep in plain.
 func newPassword() string { return rand.Text()[:20] }

@@ -122,7 +122,7 @@ func (a *API) recorded(ctx context.Context, who fleet.Access, in *CommandRequest
 // unless it names another.
 func (a *API) grant(ctx context.Context, c *fleet.Command) error {
 	file := fleet.File{Tenant: c.Tenant, Gateway: c.Gateway, Command: c.ID}
-	set := func(string) (any, error) { return nil, nil }
+	var with func(url string) any
 	switch c.Type {
 	case event.CommandRecord:
 		var p event.RecordParams
@@ -131,7 +131,7 @@ func (a *API) grant(ctx context.Context, c *fleet.Command) error {
 		}
 		file.Kind, file.Identity = fleet.FileRecording, p.Station
 		file.From, file.To = moment(p.From), moment(p.To)
-		set = func(url string) (any, error) { p.URL = url; return p, nil }
+		with = func(url string) any { p.URL = url; return p }
 	case event.CommandGetLog:
 		var p event.GetLogParams
 		if err := json.Unmarshal(c.Params, &p); err != nil || p.URL != "" {
@@ -139,7 +139,7 @@ func (a *API) grant(ctx context.Context, c *fleet.Command) error {
 		}
 		file.Kind, file.Identity = fleet.FileLog, c.Station
 		file.From, file.To = moment(p.From), moment(p.To)
-		set = func(url string) (any, error) { p.URL = url; return p, nil }
+		with = func(url string) any { p.URL = url; return p }
 	default:
 		return nil
 	}
@@ -154,10 +154,7 @@ func (a *API) grant(ctx context.Context, c *fleet.Command) error {
 	if err != nil {
 		return err
 	}
-	params, err := set(url)
-	if err == nil {
-		c.Params, err = json.Marshal(params)
-	}
+	c.Params, err = json.Marshal(with(url))
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,9 +119,11 @@ func (r *reader) Write(b []byte) (int, error) { return len(b), nil }
 // that cannot be looked up for a while does not.
 func TestRevokedStreamEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var answer error
+		var answer atomic.Value // of what the store says about the token
+		say := func(err error) { answer.Store(&err) }
+		say(nil)
 		hub := NewHub(owners{}, slog.New(slog.DiscardHandler), time.Now)
-		a := &API{store: emptyLog{access: func() error { return answer }}, hub: hub, log: slog.New(slog.DiscardHandler), now: time.Now}
+		a := &API{store: emptyLog{access: func() error { return *answer.Load().(*error) }}, hub: hub, log: slog.New(slog.DiscardHandler), now: time.Now}
 		ctx := context.WithValue(t.Context(), secretKey{}, "hash")
 		l, err := hub.join(ctx, fleet.Scope{Tenant: "t"})
 		if err != nil {
@@ -132,7 +135,7 @@ func TestRevokedStreamEnds(t *testing.T) {
 			ended <- time.Now()
 		}()
 		time.Sleep(time.Minute)
-		answer = os.ErrDeadlineExceeded // the database is away
+		say(os.ErrDeadlineExceeded) // the database is away
 		time.Sleep(time.Minute)
 		select {
 		case at := <-ended:
@@ -140,7 +143,7 @@ func TestRevokedStreamEnds(t *testing.T) {
 		default:
 		}
 		revoked := time.Now()
-		answer = fleet.ErrNotFound
+		say(fleet.ErrNotFound)
 		if after := (<-ended).Sub(revoked); after > 2*streamPulse {
 			t.Errorf("ended after %s, want at most %s", after, 2*streamPulse)
 		}

@@ -375,7 +375,8 @@ func (t *tale) recording(file fleet.File, shown map[string]bool) (err error) {
 		if json.Unmarshal(lines.Bytes(), &f) != nil || f.Time.IsZero() || f.Direction != "in" && f.Direction != "out" {
 			continue // a line that is none: the rest may be
 		}
-		f.Time = f.Time.UTC()
+		// As exact as an event, or what followed from a frame would come before it.
+		f.Time = f.Time.UTC().Truncate(time.Millisecond)
 		key := strconv.FormatInt(f.Time.UnixNano(), 36) + f.Direction + string(f.Frame) + f.Text
 		if shown[key] || !t.within(f.Time) || f.Time.Before(t.lower()) {
 			continue

@@ -284,6 +284,9 @@ function tag(status) {
   return el("span", { class: "state", "data-tone": tones[status] || "gone", "data-charging": status === "charging" }, cap(word(status)));
 }
 
+// tokenText is what a driver showed; some stations ask for nothing.
+const tokenText = (t) => (!t ? "–" : t.value || (t.type === "none" ? "none needed" : word(t.type)));
+
 // place says where in a station something is.
 function place(evse, connector, station) {
   const many = station && station.evses.some((e) => e.connectors.length > 1);
@@ -389,7 +392,7 @@ function drawSessions(stations) {
       el("td", { class: "r num" }, have(w) ? kW(w) : "–"),
       el("td", { class: "r num" }, have(wh) ? kWh(wh) : "–", have(soc) ? el("span", { class: "sub" }, "battery " + Math.round(soc) + " %") : ""),
       el("td", { "data-label": "for" }, s.started ? span(Date.now() - Date.parse(s.started)) : "–", el("span", { class: "sub" }, s.started ? "since " + clock(s.started) : "")),
-      el("td", { class: "r" }, s.token ? s.token.value : "–", s.flags.length ? el("span", { class: "sub" }, s.flags.map(word).join(", ")) : ""));
+      el("td", { class: "r" }, tokenText(s.token), s.flags.length ? el("span", { class: "sub" }, s.flags.map(word).join(", ")) : ""));
   });
   fill("sessions", el("div", { class: "panel scroll" }, el("table", {},
     el("thead", {}, el("tr", {}, el("th", {}, "Station"), el("th", {}, "State"), el("th", { class: "r" }, "Power"), el("th", { class: "r" }, "Energy"), el("th", {}, "Duration"), el("th", { class: "r" }, "Token"))),
@@ -474,7 +477,7 @@ function drawGateways() {
 // tell says in words what an event says.
 function tell(e) {
   const d = e.data || {}, t = e.type.replace("chargeyard.", "");
-  const token = d.token ? " with " + d.token.value : "";
+  const token = d.token ? " with " + tokenText(d.token) : "";
   switch (t) {
   case "gateway.started": return "Gateway started, version " + d.version;
   case "gateway.clock": return "Clock set";
@@ -489,11 +492,11 @@ function tell(e) {
   case "station.security": return "Security: " + d.event + (d.info ? ", " + d.info : "");
   case "station.configuration": return (d.variables || []).length + (d.variables && d.variables[0] && d.variables[0].component === "Deviations" ? " kinds of deviation counted" : " variables told");
   case "session.started": return "Session began" + token;
-  case "session.updated": return "Session: " + ([d.charging_state && word(d.charging_state), d.token && "token " + d.token.value, have(d.meter_wh) && "register " + kWh(d.meter_wh), ...(d.flags || []).map(word)].filter(Boolean).join(", ") || "updated");
+  case "session.updated": return "Session: " + ([d.charging_state && word(d.charging_state), d.token && "token " + tokenText(d.token), have(d.meter_wh) && "register " + kWh(d.meter_wh), ...(d.flags || []).map(word)].filter(Boolean).join(", ") || "updated");
   case "session.ended": return "Session ended, " + word(d.reason) + (have(d.energy_wh) ? ", " + kWh(d.energy_wh) : "");
   case "session.sampled": case "meter.sampled": return (d.samples || []).length + " samples";
   case "meter.read": return "Register" + (d.reading && have(d.reading.energy_wh) ? " " + kWh(d.reading.energy_wh) : "");
-  case "token.authorized": return "Token " + (d.token || {}).value + ": " + word(d.decision) + " by " + word(d.by);
+  case "token.authorized": return "Token " + tokenText(d.token) + ": " + word(d.decision) + " by " + word(d.by);
   case "command.updated": return "Command " + word(d.state) + (d.reason ? ": " + d.reason : "");
   case "profile.updated": return "Limit " + word(d.status) + (have(d.limit_a) ? ", " + number(d.limit_a, 0) + " A" : "") + (d.reason ? ": " + d.reason : "");
   case "reservation.updated": return "Reservation " + d.reservation + " " + word(d.status);

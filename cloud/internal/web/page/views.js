@@ -287,7 +287,7 @@ function stationView(body, id) {
     if (!send.firstChild) send.append(commandForm(s));
     commands.replaceChildren(table(["Given", "Command", "By", "State", ""], commandRows(cs), "No command yet."));
     sessions.replaceChildren(table(["Began", "Where", "Token", "Energy", "State"], ss.map((x) => row(link("#sessions/" + x.id, x.started ? clock(x.started) : "before the log"),
-      cap(place(x.evse, x.connector, s)), x.token ? x.token.value : "–", have(x.energy_wh) ? kWh(x.energy_wh) : "–",
+      cap(place(x.evse, x.connector, s)), tokenText(x.token), have(x.energy_wh) ? kWh(x.energy_wh) : "–",
       [x.status === "active" ? word(x.charging_state || "active") : word(x.reason || "ended"), x.flags.length ? el("span", { class: "sub" }, x.flags.map(word).join(", ")) : ""])), "No session yet."));
     known = vs;
     drawVariables();
@@ -321,7 +321,7 @@ function itemLine(i, calls) {
   case "event": return [tell(i.event), i.event.data, ""];
   case "status": return [cap(word(i.status.status)) + (i.status.error_code ? ", " + word(i.status.error_code) : ""), null,
     (i.status.evse ? "EVSE " + i.status.evse + (i.status.connector ? ", connector " + i.status.connector : "") : "station") + (i.status.to ? ", for " + span(Date.parse(i.status.to) - Date.parse(i.status.from)) : "")];
-  case "decision": return ["Token " + i.decision.token.value + ": " + word(i.decision.decision) + " by " + word(i.decision.by), i.decision, i.decision.reason || word(i.decision.context)];
+  case "decision": return ["Token " + tokenText(i.decision.token) + ": " + word(i.decision.decision) + " by " + word(i.decision.by), i.decision, i.decision.reason || word(i.decision.context)];
   case "command": return [cap(word(i.command.type)) + ": " + word(i.command.state), i.command.result || i.command.params || null, [i.command.issued_by && "given by " + i.command.issued_by, i.command.reason].filter(Boolean).join(", ")];
   }
   const [text, payload] = frameText(i.frame, calls);
@@ -364,7 +364,7 @@ function sessionView(body, id) {
       })));
     const fact = (name, value) => el("div", { class: "tile" }, el("dt", {}, name), el("dd", {}, value));
     facts.replaceChildren(fact("Began", s.started ? clock(s.started) : "–"), fact("Ended", s.ended ? clock(s.ended) : "–"),
-      fact("Energy", have(s.energy_wh) ? kWh(s.energy_wh) : "–"), fact("Token", s.token ? s.token.value : "–"),
+      fact("Energy", have(s.energy_wh) ? kWh(s.energy_wh) : "–"), fact("Token", tokenText(s.token)),
       fact("Decided", s.authorization ? word(s.authorization.decision) + " by " + word(s.authorization.by) : "–"));
     const calls = new Map();
     const opened = new Set([...list.querySelectorAll("details[open]")].map((d) => d.dataset.key));
