@@ -62,11 +62,14 @@ type refusal struct {
 // greet is the handshake of one connection. Everything is decided before the
 // upgrade; the conversation then lives on a goroutine of its own, with a small
 // stack and without what the handshake held.
-func (s *Server) greet(l *listener, raw net.Conn) {
+func (s *Server) greet(l *listener, raw *line) {
 	g := &guest{conn: raw, listener: l, remote: raw.RemoteAddr().String()}
 	if l.secure != nil {
 		deadline(raw, tlsWait, s.log)
-		secure, err := s.secure(l, raw)
+		secure := tls.Server(raw, l.secure)
+		raw.begin()
+		err := secure.Handshake()
+		raw.end()
 		if err != nil {
 			s.metrics.handshake("tls")
 			s.log.Debug("TLS handshake failed", "remote", g.remote, "err", err)
@@ -246,12 +249,12 @@ func (s *Server) upgrade(g *guest, config *Station, proof proof) *refusal {
 // sweepEvery is after how many connections garbage is collected. What handshakes
 // leave lies between what connections keep: of a storm of two thousand that is
 // collected only at its end, a third of the memory stays torn and is never given
-// back.
+// back. Not while others are served: they would notice.
 const sweepEvery = 128
 
 // sweep counts a connection.
 func (s *Server) sweep() {
-	if s.arrived.Add(1)%sweepEvery != 0 || !s.sweeping.CompareAndSwap(false, true) {
+	if s.arrived.Add(1)%sweepEvery != 0 || s.pace.busy() || !s.sweeping.CompareAndSwap(false, true) {
 		return
 	}
 	s.work.Go(func() {

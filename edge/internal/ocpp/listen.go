@@ -177,7 +177,7 @@ func (s *Server) knock(l *listener, conn net.Conn) {
 		return
 	}
 	s.knocking.Go(func() {
-		s.greet(l, conn)
+		s.greet(l, &line{Conn: conn, pace: s.pace, since: time.Now()})
 		s.mu.Lock()
 		delete(s.guests, conn)
 		s.mu.Unlock()
@@ -207,47 +207,4 @@ func (s *Server) showOut(patience time.Duration) {
 	s.log.Debug("handshakes cut off", "count", guests)
 	s.hurry() // those who wait for a password to be checked
 	<-finished
-}
-
-// turns lets so many TLS handshakes compute at a time, first come first served.
-// Five hundred stations that come back at once must not starve those that are in.
-type turns chan struct{}
-
-func (t turns) take() { t <- struct{}{} }
-func (t turns) give() { <-t }
-
-// taking is a connection in a TLS handshake: while it waits for the station it
-// leaves its turn to others.
-type taking struct {
-	net.Conn
-	turns turns // nil: the handshake is over
-}
-
-// Read passes on what comes.
-func (c *taking) Read(b []byte) (int, error) {
-	if c.turns == nil {
-		return c.Conn.Read(b)
-	}
-	c.turns.give()
-	defer c.turns.take()
-	return c.Conn.Read(b)
-}
-
-// CloseWrite ends our half of the connection.
-func (c *taking) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
-
-// secure makes the TLS handshake.
-func (s *Server) secure(l *listener, conn net.Conn) (*tls.Conn, error) {
-	paced := &taking{Conn: conn, turns: s.turns}
-	c := tls.Server(paced, l.secure)
-	s.turns.take()
-	err := c.Handshake()
-	s.turns.give()
-	paced.turns = nil
-	return c, err
 }

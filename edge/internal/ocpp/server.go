@@ -116,7 +116,7 @@ type Server struct {
 	metrics   *metrics
 	passwords *credential.Passwords
 	guard     *guard
-	turns     turns // of those who compute a TLS handshake
+	pace      *pace
 	listeners []*listener
 	upgrader  websocket.Upgrader
 
@@ -166,7 +166,7 @@ func New(cfg Config, s *site.Site, clock Clock, log *slog.Logger, dialects ...Di
 		metrics:   newMetrics(),
 		passwords: p,
 		guard:     newGuard(),
-		turns:     make(turns, half),
+		pace:      newPace(runtime.GOMAXPROCS(0)),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: cfg.WriteWait,
 			ReadBufferSize:   256, // most short messages fit; larger ones are read around it
