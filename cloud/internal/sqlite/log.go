@@ -395,8 +395,10 @@ func (s *Store) entries(ctx context.Context, scope fleet.Scope, f fleet.EventFil
 	if block != "" {
 		order = block + ", l.position"
 	}
-	where.scope("l.tenant", "s.gateway", scope)
-	where.addIf(f.Gateway != "", "s.gateway = ?", f.Gateway)
+	// The plus keeps SQLite from beginning with these, which leads through all of
+	// the log: blocks come first.
+	where.scope("+l.tenant", "+s.gateway", scope)
+	where.addIf(f.Gateway != "", "+s.gateway = ?", f.Gateway)
 	if f.Session != "" && f.Station != "" {
 		where.add("l.station IN (SELECT id FROM stations WHERE id = ? OR identity = ?)", f.Station, f.Station)
 	}

@@ -62,7 +62,8 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 	if s.write, err = open(path, "&_txlock=immediate", 1); err != nil {
 		return nil, err
 	}
-	if s.read, err = open(path, "&_pragma=query_only(1)", max(4, runtime.GOMAXPROCS(0))); err != nil {
+	// An index made for one question would cost a walk through all of the log.
+	if s.read, err = open(path, "&_pragma=query_only(1)&_pragma=automatic_index(0)", max(4, runtime.GOMAXPROCS(0))); err != nil {
 		return nil, errors.Join(err, s.write.Close())
 	}
 	if err := s.prepare(ctx); err != nil {

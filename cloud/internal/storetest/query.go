@@ -101,7 +101,41 @@ func testEvents(t *testing.T, fresh func(t testing.TB) Opener) {
 			}
 			g.Say(at, after(time.Duration(i)*time.Second), &event.DataReceived{Action: "x"})
 		}
+		g.Clock = event.ClockUnsynced // and one that happened in the middle, as it turned out
+		g.Say(At("CP-3", 1), began.Add(-time.Hour), &event.DataReceived{Action: "x"})
+		g.Clock = event.ClockSynced
+		g.Say(event.Address{}, after(time.Hour), &event.GatewayClock{Boot: g.Boot, OffsetMS: (time.Hour + 1505*time.Second).Milliseconds()})
 		g.Deliver(t, store)
+		span := []int64{1501, 1502, 1503, 1504, 1505, 1506, 1507, 1508, 1509, 1510, events + 1}
+		for _, tt := range []struct {
+			name   string
+			filter fleet.EventFilter
+			want   []int64
+		}{
+			{"of everything", fleet.EventFilter{}, span},
+			{"of a gateway", fleet.EventFilter{Gateway: "gw-1"}, span},
+			{"of a station", fleet.EventFilter{Station: "CP-1"}, span[:10]},
+			{"of the one without a clock", fleet.EventFilter{Station: "CP-3"}, span[10:]},
+			{"of a type", fleet.EventFilter{Type: event.TypeGatewayClock}, nil},
+		} {
+			for _, rising := range []bool{true, false} {
+				f := tt.filter
+				f.From, f.To, f.Rising = after(1500*time.Second), after(1510*time.Second), rising
+				var got []int64
+				for _, e := range everything(t, func(p fleet.Page) (fleet.List[fleet.Entry], error) {
+					p.Limit = 3
+					return store.Events(t.Context(), all, f, p)
+				}) {
+					got = append(got, e.Position)
+				}
+				if !rising {
+					slices.Reverse(got)
+				}
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("a span %s, rising %t: %v, want %v", tt.name, rising, got, tt.want)
+				}
+			}
+		}
 		for _, size := range []int{7, 1000} {
 			read := func(f fleet.EventFilter) (got []int64) {
 				for _, e := range everything(t, func(p fleet.Page) (fleet.List[fleet.Entry], error) {
@@ -123,8 +157,8 @@ func testEvents(t *testing.T, fresh func(t testing.TB) Opener) {
 		}
 		if got := everything(t, func(p fleet.Page) (fleet.List[fleet.Entry], error) {
 			return store.Events(t.Context(), all, fleet.EventFilter{Gateway: g.ID}, p)
-		}); len(got) != events {
-			t.Errorf("%d of the gateway, want %d", len(got), events)
+		}); len(got) != events+2 {
+			t.Errorf("%d of the gateway, want %d", len(got), events+2)
 		}
 	})
 	t.Run("bad cursor", func(t *testing.T) {
