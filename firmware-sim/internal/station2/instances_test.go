@@ -20,6 +20,26 @@ func TestEveryRequest(t *testing.T) {
 	t.Run("2.1", func(t *testing.T) { everyRequest(t, ocppj.V21, "ocpp21") })
 }
 
+// Every answer of a CSMS of 2.0.1 can be read with the types of 2.1.
+func TestAnswersOf201(t *testing.T) {
+	n := 0
+	for _, i := range read(t, "ocpp201") {
+		action, isResponse := strings.CutSuffix(i.Message, "Response")
+		info, known := ocpp21.Lookup(action)
+		if !isResponse || !known || !i.Valid || info.Direction&ocpp21.FromStation == 0 {
+			continue
+		}
+		n++
+		resp, _ := ocpp21.NewResponse(action)
+		if _, err := resp.Decode(i.Payload); err != nil {
+			t.Errorf("%s, %s: %v", i.Message, i.Case, err)
+		}
+	}
+	if n == 0 {
+		t.Error("there are no answers")
+	}
+}
+
 type instance struct {
 	Message, Case string
 	Valid         bool
@@ -28,6 +48,22 @@ type instance struct {
 
 // instances are the requests of a server that the message types are tested with.
 func instances(t *testing.T, folder string) []instance {
+	t.Helper()
+	var all []instance
+	for _, i := range read(t, folder) {
+		action, isRequest := strings.CutSuffix(i.Message, "Request")
+		info, known := ocpp21.Lookup(action)
+		transfers := action == ocpp21.ActionGetLog || action == ocpp21.ActionUpdateFirmware || action == ocpp21.ActionPublishFirmware // would leave the virtual world
+		if isRequest && known && info.Direction&ocpp21.FromServer != 0 && !transfers {
+			i.Message = action
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// read returns everything that the message types are tested with.
+func read(t *testing.T, folder string) []instance {
 	t.Helper()
 	file, err := os.Open("../../../shared/" + folder + "/testdata/instances.jsonl.gz")
 	if err != nil {
@@ -46,13 +82,7 @@ func instances(t *testing.T, folder string) []instance {
 		if err := json.Unmarshal(lines.Bytes(), &i); err != nil {
 			t.Fatal(err)
 		}
-		action, isRequest := strings.CutSuffix(i.Message, "Request")
-		info, known := ocpp21.Lookup(action)
-		transfers := action == ocpp21.ActionGetLog || action == ocpp21.ActionUpdateFirmware || action == ocpp21.ActionPublishFirmware // would leave the virtual world
-		if isRequest && known && info.Direction&ocpp21.FromServer != 0 && !transfers {
-			i.Message = action
-			all = append(all, i)
-		}
+		all = append(all, i)
 	}
 	if err := lines.Err(); err != nil || len(all) == 0 {
 		t.Fatal(err, len(all))

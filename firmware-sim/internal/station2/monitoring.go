@@ -142,9 +142,9 @@ func (s *Station) monitoringReport(req *ocpp21.GetMonitoringReportRequest) (ocpp
 		if !fits || !wanted(req.ComponentVariable, m.name()) {
 			continue
 		}
-		v := ocpp21.VariableMonitoring{ID: m.ID, Transaction: m.Transaction, Value: m.Value, Type: ocpp21.Monitor(m.Type), Severity: m.Severity}
-		if s.v21() {
-			v.EventNotificationType = ocpp21.EventNotificationCustomMonitor
+		v := ocpp21.VariableMonitoring{
+			ID: m.ID, Transaction: m.Transaction, Value: m.Value, Type: ocpp21.Monitor(m.Type), Severity: m.Severity,
+			EventNotificationType: ocpp21.EventNotificationCustomMonitor,
 		}
 		data = append(data, ocpp21.MonitoringData{Component: componentOf(m.name()), Variable: variableOf(m.name()), VariableMonitoring: []ocpp21.VariableMonitoring{v}})
 	}

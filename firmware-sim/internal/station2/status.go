@@ -133,15 +133,11 @@ func (s *Station) notifyFault(id int, f fault, cleared bool) {
 	}}).Keep = true
 }
 
-// notifyEvent sends events; ids are given here, and what 2.0.1 does not have is
-// taken out.
+// notifyEvent sends events; their ids are given here.
 func (s *Station) notifyEvent(events []ocpp21.EventData) *call {
 	for i := range events {
 		s.events++
 		events[i].EventID = s.events
-		if !s.v21() {
-			events[i].Severity = nil
-		}
 	}
 	return s.say(&ocpp21.NotifyEventRequest{GeneratedAt: at(s.Now()), EventData: events}, nil)
 }
