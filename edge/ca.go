@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -85,12 +84,11 @@ func caIssue(path string, f caFlags, in io.Reader, out io.Writer) error {
 func readRequest(path string, in io.Reader) (string, error) {
 	const most = 64 << 10
 	if path != "-" {
-		f, err := os.Open(filepath.Clean(path))
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return "", fmt.Errorf("read the certificate request: %w", err)
 		}
-		defer f.Close()
-		in = f
+		return string(text), nil
 	}
 	text, err := io.ReadAll(io.LimitReader(in, most))
 	if err != nil {

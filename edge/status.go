@@ -21,6 +21,7 @@ func (g *gateway) sources() console.Sources {
 		Stations: g.site.Stations,
 		Scores:   g.scores,
 		Alarm:    g.site.Alarm,
+		Turned:   g.turned,
 		Checks: []console.Check{
 			{Name: "stations", Fine: func() error {
 				if !g.server.Listening() {
@@ -38,6 +39,7 @@ func (g *gateway) sources() console.Sources {
 		Facts: []console.Fact{
 			{Name: "manager", Value: g.managerFact},
 			{Name: "clock", Value: g.clockFact},
+			{Name: "TLS for stations", Value: g.tlsFact},
 			{Name: "waiting for the manager", Value: g.backlogFact},
 		},
 		Collectors: append(g.server.Collectors(), console.Collector(append(g.outboxMetrics(), g.uplinkMetrics()...)...)),
@@ -82,6 +84,32 @@ func (g *gateway) managerFact() string {
 		return "the broker is reachable, the manager does not answer"
 	}
 	return "out of reach: " + strconv.FormatUint(s.Reconnects, 10) + " attempts"
+}
+
+// tlsFact says what stations are shown, and until when.
+func (g *gateway) tlsFact() string {
+	if !g.cfg.OCPP.TLS.On() {
+		return "off"
+	}
+	shown := g.pki.Shown()
+	if len(shown) == 0 {
+		return "waits for a certificate: see the log"
+	}
+	text := "on " + g.cfg.OCPP.TLS.Listen
+	for _, c := range shown {
+		text += ", " + c.PublicKeyAlgorithm.String() + " certificate until " + c.NotAfter.UTC().Format(time.DateOnly)
+	}
+	return text
+}
+
+// turned lists whom the server did not let in.
+func (g *gateway) turned() []console.Turned {
+	away := g.server.TurnedAway()
+	list := make([]console.Turned, len(away))
+	for i, t := range away {
+		list[i] = console.Turned{At: t.At, Name: string(t.Name), Remote: t.Remote, Reason: t.Reason}
+	}
+	return list
 }
 
 func (g *gateway) clockFact() string {

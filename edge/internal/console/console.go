@@ -46,8 +46,17 @@ type Fact struct {
 	Value func() string
 }
 
+// Turned is somebody who was not let in.
+type Turned struct {
+	At     time.Time
+	Name   string // that it connected with; may be empty
+	Remote string
+	Reason string
+}
+
 // Sources is what the console shows.
 type Sources struct {
+	Turned     func() []Turned // newest first; nil: not shown
 	Checks     []Check
 	Facts      []Fact
 	Stations   func() []site.StationInfo
@@ -232,7 +241,9 @@ func (c *Console) page(w http.ResponseWriter, _ *http.Request) {
 	if len(stations) == 0 {
 		b.WriteString("<tr><td colspan=5 class=dim>None has connected yet.")
 	}
-	b.WriteString("</table><p class=dim>")
+	b.WriteString("</table>")
+	c.writeTurned(&b)
+	b.WriteString("<p class=dim>")
 	if c.sources.Scores != nil {
 		b.WriteString("<a href=/scorecard>scorecard</a> · ")
 	}
@@ -240,11 +251,31 @@ func (c *Console) page(w http.ResponseWriter, _ *http.Request) {
 	c.show(w, b.String())
 }
 
+// writeTurned lists who was not let in lately.
+func (c *Console) writeTurned(b *strings.Builder) {
+	if c.sources.Turned == nil {
+		return
+	}
+	turned := c.sources.Turned()
+	if len(turned) == 0 {
+		return
+	}
+	e := html.EscapeString
+	b.WriteString("<h2>Turned away</h2><table><tr><th>When<th>Station<th>From<th>Why")
+	for _, t := range turned {
+		fmt.Fprintf(b, "<tr><td>%s<td>%s<td>%s<td>%s", t.At.UTC().Format(time.DateTime), e(t.Name), e(t.Remote), e(t.Reason))
+	}
+	b.WriteString("</table>")
+}
+
 func (c *Console) writeStation(b *strings.Builder, s *site.StationInfo) {
 	e := html.EscapeString
 	link, heard := "<span class=bad>away</span>", "never"
 	if s.Connected {
-		link = e(s.Protocol + " from " + s.Remote)
+		link = fmt.Sprintf("%s from %s, security profile %d", e(s.Protocol), e(s.Remote), s.Security)
+	}
+	if s.Registration != "" && s.Registration != site.RegistrationAccepted {
+		link += " <span class=bad>" + e(s.Registration) + "</span>"
 	}
 	if !s.Heard.IsZero() {
 		heard = s.Heard.Format(time.DateTime)

@@ -60,14 +60,17 @@ func TestPage(t *testing.T) {
 		Stations: func() []site.StationInfo {
 			return []site.StationInfo{
 				{ID: "CP-2"},
-				{ID: "<script>", Connected: true, Protocol: "ocpp1.6", Remote: "10.0.0.5:1", Heard: time.Date(2026, 11, 22, 6, 1, 2, 0, time.UTC),
+				{ID: "<script>", Connected: true, Protocol: "ocpp1.6", Remote: "10.0.0.5:1", Security: 2, Registration: "pending", Heard: time.Date(2026, 11, 22, 6, 1, 2, 0, time.UTC),
 					Boot:       site.BootReport{Vendor: "A&B", Model: "Wall"},
 					Connectors: []site.LiveConnector{{EVSE: 2, Connector: 1, Status: "available"}, {EVSE: 1, Connector: 1, Status: "charging", PowerW: &watts, EnergyWh: &wh}}},
 			}
 		},
+		Turned: func() []console.Turned {
+			return []console.Turned{{At: time.Date(2026, 11, 22, 6, 2, 3, 0, time.UTC), Name: "<b>", Remote: "10.0.0.6:1", Reason: "unknown station"}}
+		},
 	})
 	code, body := get(t, c, "/")
-	for _, want := range []string{"&lt;script&gt;", "A&amp;B Wall", "1.1 charging, 11.0 kW, 5.30 kWh<br>2.1 available", "2026-11-22 06:01:02", "away"} {
+	for _, want := range []string{"ocpp1.6 from 10.0.0.5:1, security profile 2 <span class=bad>pending", "2026-11-22 06:02:03<td>&lt;b&gt;<td>10.0.0.6:1<td>unknown station", "&lt;script&gt;", "A&amp;B Wall", "1.1 charging, 11.0 kW, 5.30 kWh<br>2.1 available", "2026-11-22 06:01:02", "away"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -1,6 +1,7 @@
 package ocpp_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/ocpptest"
 	"github.com/chargeyard/chargeyard/edge/internal/ocpp/v16"
+	"github.com/chargeyard/chargeyard/edge/internal/pki"
 	"github.com/chargeyard/chargeyard/edge/internal/site"
 )
 
@@ -84,6 +86,34 @@ func idle(tb testing.TB, n int) float64 {
 		}
 	}
 	return each
+}
+
+// idleSecure is idle with TLS.
+func idleSecure(tb testing.TB, n int) float64 {
+	a := newAuthority(tb, pki.Config{})
+	waitRSA(tb, a)
+	cfg := ocpptest.Config()
+	cfg.Ping = time.Hour
+	y := startSecure(tb, a, cfg, site.Config{})
+	secure := &tls.Config{RootCAs: y.roots, CurvePreferences: []tls.CurveID{tls.X25519}}
+	before := memory()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conns[i] = bareTLS(tb, fmt.Sprintf("%s/CP-%d", y.secure, i), secure)
+		ask(tb, conns[i], `[2,"1","BootNotification",{"chargePointVendor":"A","chargePointModel":"B"}]`)
+		ask(tb, conns[i], `[2,"2","Heartbeat",{}]`)
+	}
+	each := float64(memory()-before) / float64(n) / 1024
+	for _, c := range conns {
+		c.Close()
+	}
+	return each
+}
+
+func BenchmarkIdleConnectionTLS(b *testing.B) {
+	for b.Loop() {
+		b.ReportMetric(idleSecure(b, 1000), "KiB/conn")
+	}
 }
 
 func BenchmarkIdleConnection(b *testing.B) {

@@ -322,6 +322,7 @@ func (s *Server) turnAway(g *guest, r *refusal) {
 		return
 	}
 	if s.first(string(g.id) + " " + r.result) {
+		s.remember(g, r)
 		s.log.Warn("station turned away", "station", string(g.id), "remote", g.remote, "status", r.status, "reason", r.why)
 	}
 	if r.event != "" {
@@ -340,6 +341,34 @@ func (s *Server) turnAway(g *guest, r *refusal) {
 	if err != nil {
 		s.log.Debug("refusal not sent", "remote", g.remote, "err", err)
 	}
+}
+
+// Turned is somebody who was not let in.
+type Turned struct {
+	At     time.Time
+	Name   event.StationID // that it connected with; empty: none that can be one
+	Remote string
+	Reason string
+}
+
+// mostTurned is how many of them are remembered.
+const mostTurned = 50
+
+func (s *Server) remember(g *guest, r *refusal) {
+	t := Turned{At: s.clock.Stamp().Time, Name: g.id, Remote: g.remote, Reason: r.why}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = append(s.away[max(0, len(s.away)-mostTurned+1):], t)
+}
+
+// TurnedAway lists who was not let in lately, the newest first; who keeps knocking
+// is there once a minute.
+func (s *Server) TurnedAway() []Turned {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := slices.Clone(s.away)
+	slices.Reverse(list)
+	return list
 }
 
 // host is the address without the port.

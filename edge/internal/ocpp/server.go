@@ -141,6 +141,7 @@ type Server struct {
 	unpacked map[event.StationID]bool // who broke a compressed frame
 	draining bool
 	turned   map[string]time.Time
+	away     []Turned // oldest first
 }
 
 // New returns a Server that speaks dialects; it opens nothing.

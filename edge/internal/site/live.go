@@ -36,6 +36,8 @@ type StationInfo struct {
 	Heard        time.Time // last frame; zero: never
 	Protocol     string
 	Remote       string
+	Security     int    // the security profile of the connection, 0 to 3
+	Registration string // accepted, pending or rejected
 	Boot         BootReport
 	OpenSessions int
 	Connectors   []LiveConnector
@@ -159,6 +161,7 @@ func (st *Station) showLink() {
 	st.live.mu.Lock()
 	i := &st.live.info
 	i.Connected, i.Protocol, i.Remote, i.Boot = st.device != nil, st.info.Protocol, st.info.Remote, st.boot
+	i.Security, i.Registration = st.info.SecurityProfile, st.registered
 	i.Since = time.Time{}
 	if st.device != nil {
 		i.Since = now.Add(-time.Since(st.since))
