@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +89,11 @@ func (t tunnelled) text(name string) string {
 		return ""
 	}
 	return s
+}
+
+// has tells whether a field says anything.
+func (t tunnelled) has(name string) bool {
+	return !slices.Contains([]string{"", "null", `""`, "[]"}, string(bytes.Join(bytes.Fields(t[name]), nil)))
 }
 
 // token returns the contract that is to be authorized: a text in the note, the
@@ -189,7 +195,7 @@ func (p *peer) authorizeContract(t tunnelled) (any, error) {
 		Certificate string       `json:"certificateStatus,omitempty"`
 	}
 	var answer response
-	if t["certificate"] != nil || len(bytes.Trim(t["iso15118CertificateHashData"], "[] ")) > 0 {
+	if t.has("certificate") || t.has("iso15118CertificateHashData") {
 		answer.Certificate = p.verdict(t)
 		switch answer.Certificate {
 		case "Accepted", "ContractCancelled":

@@ -180,6 +180,7 @@ func TestPlugAndCharge(t *testing.T) {
 			map[string]string{"certificate_status": `{"certificateStatus":"Accepted"}`}, "Accepted", `\{"idTokenInfo":\{"status":"Accepted"\},"certificateStatus":"Accepted"\}`, `"serialNumber":"1"`},
 		{"contract of an expired certificate", "org.openchargealliance.iso15118pnc", "Authorize", `{"idToken":"DE8AACA2B3C4D5N","certificate":"x"}`,
 			map[string]string{"certificate_status": `{"certificateStatus":"CertificateExpired"}`}, "Accepted", `\{"idTokenInfo":\{"status":"Expired"\},"certificateStatus":"CertificateExpired"\}`, "x"},
+		{"contract with empty fields", "org.openchargealliance.iso15118pnc", "Authorize", `{"idToken":"DE8AACA2B3C4D5N","certificate":null,"iso15118CertificateHashData":[ ]}`, nil, "Accepted", `\{"idTokenInfo":\{"status":"Accepted"\}\}`, ""},
 		{"no contract", "org.openchargealliance.iso15118pnc", "Authorize", `{}`, nil, "Accepted", `\{"idTokenInfo":\{"status":"Invalid"\}\}`, ""},
 		{"certificate for a car", "org.openchargealliance.iso15118pnc", "Get15118EVCertificate", `{"iso15118SchemaVersion":"urn:iso:15118:2:2013:MsgDef","action":"Install","exiRequest":"AAA"}`,
 			map[string]string{"iso15118_certificate": `{"status":"Accepted","exiResponse":"BBB"}`}, "Accepted", `\{"status":"Accepted","exiResponse":"BBB"\}`, `"exiRequest":"AAA"`},
