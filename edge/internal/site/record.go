@@ -111,6 +111,8 @@ type sessionState struct {
 	Energised   bool       `json:"we,omitempty"`
 	Reservation int        `json:"wn,omitempty"`
 	HeardAt     time.Time  `json:"wb,omitzero"`
+	Phases      int        `json:"wp,omitempty"`
+	CableA      int        `json:"wc,omitempty"`
 }
 
 func (st *Station) sessionRecord(s *session) Record {
@@ -128,6 +130,7 @@ func (st *Station) sessionRecord(s *session) Record {
 	if s.own && s.end != stopped {
 		v.State, v.Last, v.Holes, v.Keys, v.NewestClaim = s.state, s.trail.last, s.trail.holes, s.trail.keys, s.trail.at
 		v.Guess, v.Energised, v.Reservation, v.HeardAt = s.guess, s.energised, s.reservation, s.heardAt
+		v.Phases, v.CableA = s.phases, s.cableA
 	}
 	return record(sessionKey(st.id, s.id), v)
 }
@@ -143,6 +146,7 @@ func (v *sessionState) session(id string) *session {
 		reading: v.Reading, flags: v.Flags, command: v.Command,
 		end: v.End, endedAt: v.EndedAt, stopKey: v.StopKey, endWh: v.EndWh,
 		own: v.Own, alias: v.Alias, state: v.State, guess: v.Guess, energised: v.Energised, reservation: v.Reservation, heardAt: v.HeardAt,
+		phases: v.Phases, cableA: v.CableA,
 		// what waited for the disk when the gateway died left no trace
 		trail: trail{last: v.Last, holes: v.Holes, keys: v.Keys, at: v.NewestClaim, loose: true},
 	}

@@ -77,6 +77,8 @@ type session struct {
 	guess       startGuess
 	energised   bool // energy may have flowed
 	reservation int  // that it named before its token was known
+	phases      int  // in use, as last told
+	cableA      int
 	heardAt     time.Time
 	askAt       time.Time // monotonic: when to ask the station whether it runs; zero: not
 	goneAt      time.Time // monotonic: when it is over, as the station said it is not running; zero: not so

@@ -218,6 +218,11 @@ func (n *news) unheard() (TransactionResult, error) {
 	s.energise(n.r.ChargingState)
 	s.flags |= n.st.beganBelow(s, n.place)
 	n.change.Events = append(n.change.Events, n.startEvent())
+	if phases, cable := n.wiring(); phases+cable != 0 {
+		n.change.Events = append(n.change.Events, draft(n.stamp, s.at(n.st.id), n.when.time, &event.SessionUpdated{
+			Session: s.id, Transaction: s.transaction, Trigger: n.r.Trigger, PhasesUsed: phases, CableA: cable,
+		}))
+	}
 	n.change.Events = append(n.change.Events, readings...)
 	n.useReservation()
 	n.showStatus(s)
@@ -350,10 +355,13 @@ func (n *news) update() (TransactionResult, error) {
 	if n.order == inOrder && r.Trigger == "trigger" {
 		n.facts = append(n.facts, fact{kind: factTransaction, evse: s.evse, connector: s.connector, session: s})
 	}
-	fresh := moved || placed || n.decided != nil || n.command != "" || r.PhasesUsed != 0 || r.CableMaxA != 0
+	phases, cable := n.wiring()
+	fresh := moved || placed || n.decided != nil || n.command != "" || phases+cable != 0
 	switch {
 	case fresh || n.worthTelling() || s.flags&^before != 0 && len(readings) == 0:
-		n.change.Events = append(n.change.Events, n.updateEvent(before, moved))
+		ev := n.updateEvent(before, moved)
+		ev.PhasesUsed, ev.CableA = phases, cable
+		n.change.Events = append(n.change.Events, draft(n.stamp, s.at(n.st.id), n.when.time, ev))
 	case len(readings) > 0: // the first of them says what is new about the session
 		if u, ok := readings[0].Data.(*event.SessionUpdated); ok {
 			u.Flags = (s.flags &^ before).list()
@@ -397,10 +405,10 @@ func (n *news) worthTelling() bool {
 	return true
 }
 
-func (n *news) updateEvent(before flagSet, moved bool) event.Draft {
+func (n *news) updateEvent(before flagSet, moved bool) *event.SessionUpdated {
 	s, r := n.s, n.r
 	u := &event.SessionUpdated{
-		Session: s.id, Transaction: s.transaction, Trigger: r.Trigger, PhasesUsed: r.PhasesUsed, CableA: r.CableMaxA,
+		Session: s.id, Transaction: s.transaction, Trigger: r.Trigger,
 		Command: n.command, DeviceTime: r.Time.Raw, Flags: (s.flags&^before | n.flags).list(),
 	}
 	if moved {
@@ -409,7 +417,23 @@ func (n *news) updateEvent(before flagSet, moved bool) event.Draft {
 	if n.decided != nil {
 		u.Token, u.Authorization = s.token, n.decided.authorization()
 	}
-	return draft(n.stamp, s.at(n.st.id), n.when.time, u)
+	return u
+}
+
+// wiring is what changes of the phases in use and of the cable; 0: nothing. Some
+// stations tell them with every value.
+func (n *news) wiring() (phases, cable int) {
+	s, r := n.s, n.r
+	if n.order != inOrder {
+		return 0, 0
+	}
+	if r.PhasesUsed != 0 && r.PhasesUsed != s.phases {
+		phases, s.phases = r.PhasesUsed, r.PhasesUsed
+	}
+	if r.CableMaxA != 0 && r.CableMaxA != s.cableA {
+		cable, s.cableA = r.CableMaxA, r.CableMaxA
+	}
+	return phases, cable
 }
 
 // begunAfterAll takes the begin of a session of which something else came first.

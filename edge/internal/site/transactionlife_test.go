@@ -238,3 +238,30 @@ func TestProtocolChange(t *testing.T) {
 		})
 	})
 }
+
+// E02.FR.19: the phases in use are news where they change, not with every value.
+func TestPhasesUsed(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, r *rig) {
+		r.connect2("CP", 1)
+		for i, phases := range []int{3, 3, 3, 1, 1} {
+			rep := (&step2{step: updated, seq: int64(i), at: i, evse: 1, conn: 1, trigger: "meter_periodic", wh: 5}).report()
+			if i == 0 {
+				rep.Step = started
+			}
+			rep.PhasesUsed, rep.CableMaxA = phases, 32
+			r.tell("CP", rep)
+			if i == 2 {
+				r.restart()
+			}
+		}
+		var got []int
+		for _, u := range kept[*event.SessionUpdated](r.journal) {
+			if u.PhasesUsed+u.CableA != 0 {
+				got = append(got, u.PhasesUsed, u.CableA)
+			}
+		}
+		if want := []int{3, 32, 1, 0}; !slices.Equal(got, want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+	})
+}
