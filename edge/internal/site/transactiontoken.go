@@ -7,8 +7,11 @@ import "github.com/chargeyard/chargeyard/shared/event"
 // other is there to end the session.
 func (n *news) authorize() {
 	t, s, st := n.r.Token, n.s, n.st
-	order := st.remoteStart(n.r.RemoteStart, s.evse, t)
-	if order != nil && s.command == "" {
+	var order *command
+	if s.command == "" {
+		order = st.remoteStart(n.r.RemoteStart, s.evse, t)
+	}
+	if order != nil {
 		s.command, n.command = order.cmd.ID, order.cmd.ID
 		if t == nil {
 			n.facts = append(n.facts, fact{kind: factStarted, evse: s.evse, request: n.r.RemoteStart, session: s})
