@@ -87,7 +87,7 @@ func (a *API) sessionTimeline() {
 	op := operation(fleet.RoleViewer, http.MethodGet, "/sessions/{id}/timeline", "get-session-timeline",
 		"What happened during a session, oldest first, whoever told it", http.StatusNotFound)
 	op.Description += " Its events and those of its station while it ran, the statuses of its EVSE, decisions about tokens, commands step by step, " +
-		"and frames, where a recording holds them. It begins 5 minutes before the session and ends 5 minutes after it."
+		"and frames, where a recording holds them. It begins 5 minutes before the session and ends 5 minutes after it, or where another session at its EVSE ends or begins."
 	register(a, op, func(ctx context.Context, who fleet.Access, in *paged) (*listOutput[SessionItem], error) {
 		s, err := a.store.Session(ctx, scopeOf(who), event.SessionID(in.ID))
 		if err != nil {
@@ -100,6 +100,9 @@ func (a *API) sessionTimeline() {
 			}
 		}
 		t := newTale(a, scopeOf(who), s, in.Kind, after)
+		if err := t.neighbours(ctx); err != nil {
+			return nil, err
+		}
 		if err := t.gather(ctx); err != nil {
 			return nil, err
 		}
@@ -171,6 +174,34 @@ func newTale(a *API, scope fleet.Scope, s fleet.Session, kinds []string, after t
 		t.to = s.Ended.Add(around)
 	}
 	return t
+}
+
+// neighbours keeps out what belongs to the sessions before and after at the same
+// EVSE.
+func (t *tale) neighbours(ctx context.Context) error {
+	s := &t.session
+	if s.Started == nil || s.EVSE == 0 {
+		return nil
+	}
+	f := fleet.SessionFilter{Station: s.Station, EVSE: s.EVSE, To: *s.Started}
+	before, err := t.store.Sessions(ctx, t.scope, f, fleet.Page{Limit: 1})
+	if err != nil {
+		return err
+	}
+	for _, b := range before.Items {
+		if b.Ended != nil && b.Ended.After(t.from) && !b.Ended.After(*s.Started) {
+			t.from = *b.Ended
+		}
+	}
+	if s.Ended == nil {
+		return nil
+	}
+	f = fleet.SessionFilter{Station: s.Station, EVSE: s.EVSE, From: *s.Ended, To: t.to}
+	return each(func(p fleet.Page) (fleet.List[fleet.Session], error) { return t.store.Sessions(ctx, t.scope, f, p) }, func(b *fleet.Session) {
+		if b.ID != s.ID && b.Started != nil && b.Started.Before(t.to) {
+			t.to = *b.Started
+		}
+	})
 }
 
 func (t *tale) wants(kind string) bool { return len(t.kinds) == 0 || slices.Contains(t.kinds, kind) }

@@ -318,6 +318,33 @@ func TestSessionTimeline(t *testing.T) {
 	}
 }
 
+// TestTimelineOfNeighbours: sessions that follow each other closely keep apart
+// what happened.
+func TestTimelineOfNeighbours(t *testing.T) {
+	y := open(t)
+	plug := event.Address{Station: "CP1", EVSE: 1, Connector: 1}
+	began := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
+	sessions := []event.SessionID{"0197f3c2-0000-7000-8000-0000000000a1", "0197f3c2-0000-7000-8000-0000000000a2", "0197f3c2-0000-7000-8000-0000000000a3"}
+	for i, id := range sessions {
+		at := began.Add(time.Duration(i) * time.Minute)
+		card := event.Token{Type: "rfid", Value: fmt.Sprint("CARD", i)}
+		y.happen("gw-1", event.LaneEvents,
+			event.Draft{Address: plug, Time: at, Data: &event.TokenAuthorized{Token: card, Authorization: event.Authorization{Decision: "accepted", By: "cloud"}, Context: "authorize"}},
+			event.Draft{Address: plug, Time: at.Add(time.Second), Data: &event.SessionStarted{Session: id, Transaction: fmt.Sprint(i), Token: &card}},
+			event.Draft{Address: plug, Time: at.Add(30 * time.Second), Data: &event.SessionEnded{Session: id, Transaction: fmt.Sprint(i), Reason: "local"}},
+		)
+	}
+	for i, want := range [][]string{{"CARD0", "CARD1"}, {"CARD1", "CARD2"}, {"CARD2"}} {
+		var got []string
+		for _, item := range read[struct{ Items []api.SessionItem }](y, viewer, "/sessions/"+string(sessions[i])+"/timeline?kind=decision").Items {
+			got = append(got, item.Decision.Token.Value)
+		}
+		if !slices.Equal(got, want) { // what comes between two belongs to either
+			t.Errorf("session %d: %q, want %q", i, got, want)
+		}
+	}
+}
+
 // TestRevoked: a token that is taken away ends its stream.
 func TestRevoked(t *testing.T) {
 	if testing.Short() {
