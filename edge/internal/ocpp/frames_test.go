@@ -100,6 +100,7 @@ func TestProfileBootFirst(t *testing.T) {
 	cfg.Stations = map[event.StationID]ocpp.Station{"CP-1": {Behaviour: stationprofile.Behaviour{BootFirst: &yes}}}
 	y := ocpptest.Start(t, cfg, site.Config{RefreshAfter: time.Hour}, quiet, v16.New())
 	s := y.Connect(t, "CP-1", func(string, json.RawMessage) string { return `{"status":"Accepted"}` })
+	s.Call("Heartbeat", "{}") // it has joined
 	if err := y.Site.Execute(t.Context(), event.Command{ID: "c", Type: event.CommandClearCache, Station: "CP-1", Expires: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
