@@ -17,6 +17,7 @@ var failpoints = []struct{ process, name string }{
 	{"gateway", "edge.ocpp.before-answer"},
 	{"gateway", "edge.ocpp.before-answer.StartTransaction"},
 	{"gateway", "edge.ocpp.before-answer.StopTransaction"},
+	{"gateway", "edge.ocpp.before-answer.TransactionEvent"},
 	{"gateway", "edge.ocpp.after-answer"},
 	{"gateway", "edge.uplink.before-publish"},
 	{"gateway", "edge.uplink.after-publish"},

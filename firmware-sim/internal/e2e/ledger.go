@@ -18,6 +18,7 @@ type line struct {
 	Kind      string          `json:"kind"`
 	Time      time.Time       `json:"time"`
 	Station   string          `json:"station"`
+	Version   string          `json:"version"`
 	Action    string          `json:"action"`
 	Payload   json.RawMessage `json:"payload"`
 	Answer    json.RawMessage `json:"answer"`
@@ -38,6 +39,45 @@ type said struct {
 	Reason        string    `json:"reason"`
 	ErrorCode     string    `json:"errorCode"`
 	Status        string    `json:"status"`
+
+	// Of OCPP 2.
+	EventType       string                               `json:"eventType"`
+	TransactionInfo struct{ TransactionID string }       `json:"transactionInfo"`
+	IDToken         struct{ IDToken string }             `json:"idToken"`
+	MeterValue      []struct{ SampledValue []saidValue } `json:"meterValue"`
+}
+
+// saidValue is a reading of OCPP 2.
+type saidValue struct {
+	Value     json.Number // 1.6 writes it as text
+	Context   string
+	Measurand string
+}
+
+// register is the energy register that a message of OCPP 2 tells in a context.
+func (s said) register(context string) (wh int64, told bool) {
+	for _, m := range s.MeterValue {
+		for _, v := range m.SampledValue {
+			if v.Context == context && (v.Measurand == "" || v.Measurand == "Energy.Active.Import.Register") {
+				f, err := v.Value.Float64()
+				return int64(f), err == nil
+			}
+		}
+	}
+	return 0, false
+}
+
+// tag is the token that a message names.
+func (s said) tag() string { return strings.ToUpper(s.IDTag + s.IDToken.IDToken) }
+
+// ends tells whether a message ends a transaction.
+func (l line) ends(s said) bool {
+	return l.Action == "StopTransaction" || l.Action == "TransactionEvent" && s.EventType == "Ended"
+}
+
+// begins tells whether a message begins one.
+func (l line) begins(s said) bool {
+	return l.Action == "StartTransaction" || l.Action == "TransactionEvent" && s.EventType == "Started"
 }
 
 func (l line) said(t *testing.T) said {
@@ -99,7 +139,7 @@ func (h *house) settled(ledger []line) {
 	h.t.Helper()
 	stops := 0
 	for _, l := range ledger {
-		if l.Action == "StopTransaction" && l.Confirmed {
+		if l.Confirmed && l.ends(l.said(h.t)) {
 			stops++
 		}
 	}
@@ -225,6 +265,20 @@ func (h *house) compare(ledger []line) counts {
 				t.Errorf("transaction %d on %s ended at %s, the session says %s", m.TransactionID, l.Station, m.Timestamp, s.Ended)
 			}
 			accounted[s.ID] = true
+		case "TransactionEvent":
+			if m.EventType == "Started" {
+				c.starts++
+			}
+			if m.EventType == "Ended" {
+				c.stops++
+			}
+			found := byTransaction[l.Station+"/"+m.TransactionInfo.TransactionID]
+			if len(found) != 1 {
+				t.Errorf("%s of transaction %s on %s: %d sessions, want 1", m.EventType, m.TransactionInfo.TransactionID, l.Station, len(found))
+				continue
+			}
+			compareEvent(t, l, m, found[0], starts[found[0].ID], ends[found[0].ID])
+			accounted[found[0].ID] = true
 		}
 	}
 	for _, s := range sessions {
@@ -236,6 +290,39 @@ func (h *house) compare(ledger []line) counts {
 	h.compareOrder(events)
 	t.Log(c)
 	return c
+}
+
+// compareEvent holds a confirmed event of a transaction of OCPP 2 against its
+// session.
+func compareEvent(t *testing.T, l line, m said, s session, started, ended string) {
+	t.Helper()
+	what := fmt.Sprintf("%s of transaction %s on %s", m.EventType, s.Transaction, l.Station)
+	if m.tag() != "" && m.EventType != "Ended" && (s.Token == nil || !strings.EqualFold(s.Token.Value, m.tag())) {
+		t.Errorf("%s by %s: the session's token is %+v", what, m.tag(), s.Token)
+	}
+	switch m.EventType {
+	case "Started":
+		if wh0, told := m.register("Transaction.Begin"); told && (s.MeterStartWh == nil || *s.MeterStartWh != wh0) {
+			t.Errorf("%s at %d Wh: the session began at %s", what, wh0, wh(s.MeterStartWh))
+		}
+		if slices.Contains(s.Flags, "recovered") {
+			t.Errorf("%s: it was confirmed, and the gateway forgot that it ran", what)
+		}
+		if !near(s.Started, started, m.Timestamp) {
+			t.Errorf("%s at %s: the session says %s", what, m.Timestamp, s.Started)
+		}
+	case "Ended":
+		if s.Status != "ended" {
+			t.Errorf("%s: the session is %s", what, s.Status)
+		}
+		wh1, told := m.register("Transaction.End")
+		if told && (s.MeterStopWh == nil || *s.MeterStopWh != wh1 || s.MeterStartWh == nil || s.EnergyWh == nil || *s.EnergyWh != wh1-*s.MeterStartWh) {
+			t.Errorf("%s at %d Wh: the session says %s to %s, %s Wh", what, wh1, wh(s.MeterStartWh), wh(s.MeterStopWh), wh(s.EnergyWh))
+		}
+		if !near(s.Ended, ended, m.Timestamp) {
+			t.Errorf("%s at %s: the session says %s", what, m.Timestamp, s.Ended)
+		}
+	}
 }
 
 // near tells whether the time that is held, or else the charger's own claim that
@@ -279,10 +366,13 @@ func (h *house) claims(events []entry) (starts, ends map[string]string) {
 // hearing the answer: the session is right, and there is only no confirmation.
 func (h *house) unconfirmedStart(ledger []line, s session) bool {
 	return slices.ContainsFunc(ledger, func(l line) bool {
-		if l.Action != "StartTransaction" || l.Confirmed || l.Station != s.Identity {
+		m := l.said(h.t)
+		if !l.begins(m) || l.Confirmed || l.Station != s.Identity {
 			return false
 		}
-		m := l.said(h.t)
+		if l.Action == "TransactionEvent" {
+			return m.TransactionInfo.TransactionID == s.Transaction
+		}
 		return m.Connector == s.EVSE && s.MeterStartWh != nil && *s.MeterStartWh == m.MeterStart
 	})
 }
@@ -295,12 +385,14 @@ func (h *house) compareCounted(ledger []line, events []entry, c *counts) {
 	t.Helper()
 	type what struct{ station, kind, detail string }
 	confirmed, attempts, kept := map[what]int{}, map[what]int{}, map[what]int{}
+	newer := map[string]bool{} // stations of OCPP 2, which tell faults by a device model
 	for _, l := range ledger {
+		newer[l.Station] = newer[l.Station] || l.Version != "" && l.Version != "ocpp1.6"
 		m := l.said(t)
 		var w what
 		switch {
 		case l.Action == "Authorize":
-			w = what{l.Station, "authorization", strings.ToUpper(m.IDTag)}
+			w = what{l.Station, "authorization", m.tag()}
 		case l.Action == "StatusNotification" && m.ErrorCode != "" && m.ErrorCode != "NoError":
 			w = what{l.Station, "fault", strconv.Itoa(m.Connector)}
 		default:
@@ -334,7 +426,7 @@ func (h *house) compareCounted(ledger []line, events []entry, c *counts) {
 		switch {
 		case e.Type == "chargeyard.token.authorized" && d.Context == "authorize":
 			kept[what{parts[1], "authorization", strings.ToUpper(d.Token.Value)}] += max(1, d.Count)
-		case e.Type == "chargeyard.station.status" && d.ErrorCode != "":
+		case e.Type == "chargeyard.station.status" && d.ErrorCode != "" && !newer[parts[1]]:
 			evse := "0"
 			if len(parts) > 3 {
 				evse = parts[3]
