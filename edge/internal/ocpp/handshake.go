@@ -83,6 +83,9 @@ func (s *Server) greet(l *listener, raw *line) {
 	deadline(raw, requestWait, s.log)
 	var r *refusal
 	if g.request, r = readRequest(g.conn); r == nil {
+		if secure, ok := g.conn.(*tls.Conn); ok {
+			slim(secure)
+		}
 		r = s.decide(g)
 	}
 	if r != nil {
@@ -200,12 +203,16 @@ func (s *Server) upgrade(g *guest, config *Station, proof proof) *refusal {
 			protocol = s.cfg.AssumeProtocol
 		}
 		if protocol != "" {
-			s.metrics.deviated(g.id, "no_subprotocol")
+			s.deviated(g.id, "no_subprotocol", "", "")
 		}
 	}
 	header := http.Header{}
 	if echo != "" {
 		header.Set("Sec-Websocket-Protocol", echo)
+	}
+	var station *site.Station
+	if _, ok := s.dialects[protocol]; ok {
+		station = s.site.Station(g.id) // it counts before the next one is asked whether there is room
 	}
 	upgrader := s.upgrader
 	upgrader.EnableCompression = s.compresses(g.id, protocol, treatment)
@@ -221,14 +228,14 @@ func (s *Server) upgrade(g *guest, config *Station, proof proof) *refusal {
 		return nil
 	}
 	ws.EnableWriteCompression(false) // answers are short, and packing takes memory
-	if _, ok := s.dialects[protocol]; !ok {
+	if station == nil {
 		s.metrics.handshake("protocol")
 		s.dismiss(ws, g, names)
 		return nil
 	}
 	c := &Conversation{
 		server: s, ws: ws, id: g.id, config: config,
-		station: s.site.Station(g.id),
+		station: station,
 		info: site.ConnectionInfo{Protocol: protocol, Remote: g.remote, SecurityProfile: proof.profile,
 			Certificate: proof.serial(), Pending: proof.client != nil && proof.client.Expired},
 		ready: make(chan struct{}),

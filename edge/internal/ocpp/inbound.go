@@ -385,8 +385,7 @@ func (c *Conversation) handle(in *inbound) {
 // Deviated counts one departure of the station from what its protocol says. The
 // first of its kind on this connection is logged.
 func (c *Conversation) Deviated(kind, path, text string) {
-	c.server.metrics.deviated(c.id, kind)
-	c.server.scores.count(c.id, kind, path, text, c.Now())
+	c.server.deviated(c.id, kind, path, text)
 	c.mu.Lock()
 	_, told := c.told[kind]
 	if !told {

@@ -169,6 +169,12 @@ func (s *Server) Scores() []Score {
 	return all
 }
 
+// deviated counts one departure of a station.
+func (s *Server) deviated(id event.StationID, kind, path, text string) {
+	s.metrics.deviated(id, kind)
+	s.scores.count(id, kind, path, text, s.clock.Stamp().Time)
+}
+
 // tellScore reports the deviations of a station if there are new ones and none
 // were told within after. It is called on the station's goroutine.
 func (s *Server) tellScore(id event.StationID, st *site.Station, after time.Duration) {
