@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"net"
@@ -523,4 +524,65 @@ func TestPasswordChange(t *testing.T) {
 	connect("next", 101)
 	connect("old", 401)
 	connect("next", 101)
+}
+
+// A certificate that is revoked ends the connection; one that ends soon is asked
+// to be renewed, once a day.
+func TestInspect(t *testing.T) {
+	maker := madeBy(t, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "Maker CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	a := newAuthority(t, pki.Config{ClientCAs: []string{writePEM(t, maker.Leaf)}})
+	y := startSecure(t, a, ocpptest.Config(), site.Config{})
+	join := func(id string, c tls.Certificate) *ocpptest.Station {
+		ws, _, err := dial(t, y.secure+"/"+id, &tls.Config{RootCAs: y.roots, Certificates: []tls.Certificate{c}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := ocpptest.Play(t, ws, func(string, json.RawMessage) string { return `{"status":"Accepted"}` })
+		s.Boot()
+		return s
+	}
+	lasting := certificate(t, a, "LASTING")
+	ending := join("ENDING", madeBy(t, &maker, &x509.Certificate{Subject: pkix.Name{CommonName: "ENDING"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}))
+	fine := join("LASTING", lasting)
+	for range 2 { // the second time it has been asked
+		y.Server.InspectNow()
+	}
+	if call := <-ending.Calls; call.Action != "ExtendedTriggerMessage" || !strings.Contains(string(call.Payload), "SignChargePointCertificate") {
+		t.Errorf("asked %s %s", call.Action, call.Payload)
+	}
+	if err := a.Revoke(fmt.Sprintf("%x", revokedSerial(t, lasting)), ""); err != nil {
+		t.Fatal(err)
+	}
+	y.Server.InspectNow()
+	if err := <-fine.Closed; !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
+		t.Errorf("closed with %v", err)
+	}
+	if len(ending.Calls) > 0 {
+		t.Errorf("asked again: %+v", <-ending.Calls)
+	}
+}
+
+// A00.FR.411: a station with an expired certificate boots as pending where that is
+// configured, and is asked to renew it.
+func TestExpired(t *testing.T) {
+	maker := madeBy(t, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "Maker CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-72 * time.Hour)})
+	a := newAuthority(t, pki.Config{ClientCAs: []string{writePEM(t, maker.Leaf)}, AcceptExpired: true})
+	y := startSecure(t, a, ocpptest.Config(), site.Config{})
+	old := madeBy(t, &maker, &x509.Certificate{Subject: pkix.Name{CommonName: "CP-1"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
+	ws, _, err := dial(t, y.secure+"/CP-1", &tls.Config{RootCAs: y.roots, Certificates: []tls.Certificate{old}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := ocpptest.Play(t, ws, func(string, json.RawMessage) string { return `{"status":"Accepted"}` })
+	if answer := s.Call("BootNotification", `{"chargePointVendor":"Acme","chargePointModel":"Wall"}`); !strings.Contains(answer, `"Pending"`) {
+		t.Errorf("boot was answered %s", answer)
+	}
+	y.Server.InspectNow()
+	for call := range s.Calls {
+		if call.Action == "ExtendedTriggerMessage" && strings.Contains(string(call.Payload), "SignChargePointCertificate") {
+			return
+		}
+	}
 }
