@@ -79,10 +79,15 @@ func (c *Core) Connect() {
 		if err == nil && ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), conn.Cut())
 		}
-		c.Post(func() { c.dialed(number, conn, err) })
-		if err == nil {
-			c.read(number, conn)
+		if err != nil {
+			c.Post(func() { c.dialed(number, nil, err) })
+			return
 		}
+		// Whoever gives up meanwhile, or ends, does not know of the connection yet.
+		stop := context.AfterFunc(ctx, func() { c.cut(conn) })
+		defer stop()
+		c.Post(func() { c.dialed(number, conn, nil) })
+		c.read(number, conn)
 	})
 }
 
