@@ -4,7 +4,10 @@ package central
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -67,6 +70,9 @@ type conn struct {
 	write   sync.Mutex
 	mu      sync.Mutex
 	pending map[string]chan ocppj.Frame
+
+	password    bool
+	certificate string // common name of the charger's
 }
 
 // New starts a central system.
@@ -74,6 +80,35 @@ func New() *System {
 	s := &System{conns: map[string]*conn{}, changed: make(chan struct{})}
 	s.server = httptest.NewServer(http.HandlerFunc(s.handle))
 	return s
+}
+
+// NewTLS starts one that speaks TLS. Certificates of chargers, which they need not
+// have, must lead to one of roots.
+func NewTLS(roots *x509.CertPool) *System {
+	s := &System{conns: map[string]*conn{}, changed: make(chan struct{})}
+	s.server = httptest.NewUnstartedServer(http.HandlerFunc(s.handle))
+	s.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: roots}
+	s.server.StartTLS()
+	return s
+}
+
+// Root is the certificate that its own leads to, in PEM; nil without TLS.
+func (s *System) Root() []byte {
+	if s.server.Certificate() == nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.server.Certificate().Raw})
+}
+
+// Login tells how a charger that is connected proved itself: by a password, by a
+// certificate of this name, or by neither.
+func (s *System) Login(station string) (password bool, certificate string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.conns[station]; c != nil {
+		return c.password, c.certificate
+	}
+	return false, ""
 }
 
 // Close ends it and all connections.
@@ -106,7 +141,7 @@ func (s *System) handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
-	user, password, _ := r.BasicAuth()
+	user, password, _ := r.BasicAuth() // those without a password come with a certificate, or the test wants none
 	s.mu.Lock()
 	want := s.Password
 	s.mu.Unlock()
@@ -119,7 +154,10 @@ func (s *System) handle(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	c := &conn{ws: ws, pending: map[string]chan ocppj.Frame{}}
+	c := &conn{ws: ws, pending: map[string]chan ocppj.Frame{}, password: password != ""}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		c.certificate = r.TLS.PeerCertificates[0].Subject.CommonName
+	}
 	s.mu.Lock()
 	s.conns[id] = c
 	s.notify()
@@ -253,33 +291,43 @@ func (c *conn) send(frame []byte) error {
 
 // Call sends a CALL to a charger and decodes the CALLRESULT into resp.
 func (s *System) Call(ctx context.Context, station string, req ocpp16.Request, resp ocpp16.Response) error {
+	payload, err := s.Ask(ctx, station, req.Action(), req.AppendJSON(nil))
+	if err != nil {
+		return err
+	}
+	deviations, err := resp.Decode(payload)
+	if err == nil && len(deviations) > 0 {
+		err = fmt.Errorf("%s: %v", payload, deviations)
+	}
+	return errors.Join(err, resp.Validate())
+}
+
+// Ask sends a CALL of any version to a charger and returns the payload of the
+// CALLRESULT.
+func (s *System) Ask(ctx context.Context, station, action string, payload []byte) ([]byte, error) {
 	s.mu.Lock()
 	c := s.conns[station]
 	s.next++
 	id := "call-" + strconv.FormatInt(s.next, 10)
 	s.mu.Unlock()
 	if c == nil {
-		return fmt.Errorf("%s is not connected", station)
+		return nil, fmt.Errorf("%s is not connected", station)
 	}
 	answer := make(chan ocppj.Frame, 1)
 	c.mu.Lock()
 	c.pending[id] = answer
 	c.mu.Unlock()
-	if err := c.send(ocppj.AppendCall(nil, id, req.Action(), req.AppendJSON(nil))); err != nil {
-		return err
+	if err := c.send(ocppj.AppendCall(nil, id, action, payload)); err != nil {
+		return nil, err
 	}
 	select {
 	case f := <-answer:
 		if f.Type != ocppj.CallResult {
-			return fmt.Errorf("%s: %s: %s", req.Action(), f.Code, f.Description)
+			return nil, fmt.Errorf("%s: %s: %s", action, f.Code, f.Description)
 		}
-		deviations, err := resp.Decode(f.Payload)
-		if err == nil && len(deviations) > 0 {
-			err = fmt.Errorf("%s: %v", f.Payload, deviations)
-		}
-		return errors.Join(err, resp.Validate())
+		return f.Payload, nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %w", req.Action(), ctx.Err())
+		return nil, fmt.Errorf("%s: %w", action, ctx.Err())
 	}
 }
 
@@ -322,6 +370,13 @@ func (s *System) Wait(ctx context.Context, met func([]Said) bool) error {
 			return fmt.Errorf("%w; chargers said\n%s", ctx.Err(), strings.Join(last, "\n"))
 		}
 	}
+}
+
+// Changes is closed when something is said, or a charger comes or goes.
+func (s *System) Changes() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 // Connected tells whether a charger is there.

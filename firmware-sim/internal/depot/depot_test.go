@@ -59,7 +59,7 @@ func open(t *testing.T, system *central.System, cfg depot.Config) *yard {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	y := &yard{t: t, ctx: ctx, central: system, path: filepath.Join(t.TempDir(), "ledger.jsonl")}
-	dialer, err := socket.New(socket.Config{URL: system.URL()})
+	dialer, err := socket.New(socket.Config{URL: system.URL(), Roots: system.Root()})
 	if err != nil {
 		t.Fatal(err)
 	}
