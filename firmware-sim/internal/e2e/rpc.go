@@ -152,12 +152,6 @@ func (s *rpcStation) call(action string, params any) json.RawMessage {
 	return a.Result
 }
 
-// answer makes the station answer the next message of that action so.
-func (s *rpcStation) answer(action string, with any) {
-	s.t.Helper()
-	s.order(map[string]any{"answer": action, "with": with})
-}
-
 func (s *rpcStation) order(line map[string]any) rpcAnswer {
 	s.t.Helper()
 	s.write.Lock()

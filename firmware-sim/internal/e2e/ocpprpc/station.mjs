@@ -6,9 +6,8 @@
 //
 // It is driven by JSON lines on standard input:
 //
-//   {"id": 1, "call": "Heartbeat", "params": {}}        send a message
-//   {"id": 2, "answer": "Reset", "with": {"status": "Rejected"}}  answer the next one so
-//   {"id": 3, "quit": true}                              close and exit
+//   {"id": 1, "call": "Heartbeat", "params": {}}         send a message
+//   {"id": 2, "quit": true}                              close and exit
 //
 // and tells on standard output, one JSON line each, what it is connected by, what
 // it received and answered, what became of its own calls, and every fault.
@@ -77,7 +76,6 @@ client.on('strictValidationFailure', ({ method, outbound, isCall, params, result
   }));
 
 const station = flags.protocol === 'ocpp1.6' ? station16(say) : station2(say);
-const instead = new Map(); // action: answer to the next one
 
 async function say(action, params) {
   try {
@@ -91,12 +89,7 @@ async function say(action, params) {
 }
 
 client.handle(async ({ method, params }) => {
-  let answer = instead.get(method);
-  instead.delete(method);
-  let after;
-  if (answer === undefined) {
-    [answer, after] = station.obey(method, params);
-  }
+  const [answer, after] = station.obey(method, params);
   tell({ received: method, params, answer });
   if (after) {
     setImmediate(after); // once the answer is on its way
@@ -112,9 +105,6 @@ createInterface({ input: process.stdin }).on('line', async (line) => {
     } catch (error) {
       tell({ id: order.id, error: { code: error.rpcErrorCode ?? 'none', message: error.message } });
     }
-  } else if (order.answer) {
-    instead.set(order.answer, order.with);
-    tell({ id: order.id, result: {} });
   } else if (order.quit) {
     await client.close();
     process.exit(0);

@@ -77,26 +77,16 @@ func (s *station) obeyLines(in io.Reader) error {
 			ID     int    `json:"id"`
 			Call   string `json:"call"`
 			Params object `json:"params"`
-			Answer string `json:"answer"`
-			With   object `json:"with"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return fmt.Errorf("line %s: %w", lines.Bytes(), err)
 		}
-		switch {
-		case l.Answer != "":
-			s.mu.Lock()
-			s.instead[l.Answer] = l.With
-			s.mu.Unlock()
-			s.tell(object{"id": l.ID, "result": object{}})
-		case l.Call != "":
-			result, err := s.call(l.Call, l.Params)
-			if err != nil {
-				s.tell(object{"id": l.ID, "error": object{"code": "none", "message": err.Error()}})
-				continue
-			}
-			s.tell(object{"id": l.ID, "result": result})
+		result, err := s.call(l.Call, l.Params)
+		if err != nil {
+			s.tell(object{"id": l.ID, "error": object{"code": "none", "message": err.Error()}})
+			continue
 		}
+		s.tell(object{"id": l.ID, "result": result})
 	}
 	return lines.Err()
 }

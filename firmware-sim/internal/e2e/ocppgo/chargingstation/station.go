@@ -62,9 +62,8 @@ type station struct {
 	outcomes chan outcome // of the call under way
 	calling  sync.Mutex   // one call at a time
 
-	mu      sync.Mutex // guards what follows
-	out     io.Writer
-	instead map[string]object // answers to the next ones
+	mu  sync.Mutex // guards what follows
+	out io.Writer
 	state
 }
 
@@ -72,7 +71,7 @@ func newStation(id string, client *ws.Client, out io.Writer) *station {
 	client.SetRequestedSubProtocol(types.V201Subprotocol)
 	link := ocppj.NewClient(id, client, ocppj.NewDefaultClientDispatcher(ocppj.NewFIFOClientQueue(0)), nil, profiles...)
 	link.SetDialect(ocpp.V2)
-	s := &station{link: link, outcomes: make(chan outcome, 1), out: out, instead: map[string]object{}, state: newState()}
+	s := &station{link: link, outcomes: make(chan outcome, 1), out: out, state: newState()}
 	link.SetResponseHandler(func(r ocpp.Response, _ string) { s.outcomes <- outcome{response: r} })
 	link.SetErrorHandler(func(err *ocpp.Error, _ any) { s.outcomes <- outcome{err: err} })
 	link.SetOnRequestCanceled(func(_ string, _ ocpp.Request, err *ocpp.Error) { s.outcomes <- outcome{err: err} })
@@ -157,12 +156,7 @@ func (s *station) handle(request ocpp.Request, id, action string) {
 			return
 		}
 		s.mu.Lock()
-		answer, given := s.instead[action]
-		delete(s.instead, action)
-		var after func()
-		if !given {
-			answer, after = s.obey(action, params)
-		}
+		answer, after := s.obey(action, params)
 		s.mu.Unlock()
 		s.tell(object{"received": action, "params": params, "answer": answer})
 		if err := s.respond(id, action, answer); err != nil {
