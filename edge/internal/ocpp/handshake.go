@@ -329,8 +329,11 @@ func (s *Server) turnAway(g *guest, r *refusal) {
 		return
 	}
 	if s.first(string(g.id) + " " + r.result) {
-		s.remember(g, r)
-		s.log.Warn("station turned away", "station", string(g.id), "remote", g.remote, "status", r.status, "reason", r.why)
+		level := slog.LevelDebug
+		if s.remember(g, r) {
+			level = slog.LevelWarn
+		}
+		s.log.Log(s.lobby, level, "station turned away", "station", string(g.id), "remote", g.remote, "status", r.status, "reason", r.why)
 	}
 	if r.event != "" {
 		s.site.Refused(g.id, site.SecurityReport{Event: r.event, Info: fmt.Sprintf("%s (from %s)", r.why, host(g.remote))}, r.known)
@@ -358,14 +361,18 @@ type Turned struct {
 	Reason string
 }
 
-// mostTurned is how many of them are remembered.
+// mostTurned is how many of them are remembered, and logged in a minute: whoever
+// makes up names does not fill the disk.
 const mostTurned = 50
 
-func (s *Server) remember(g *guest, r *refusal) {
+// remember keeps a guest who was not let in, and tells whether to log it.
+func (s *Server) remember(g *guest, r *refusal) (loud bool) {
 	t := Turned{At: s.clock.Stamp().Time, Name: g.id, Remote: g.remote, Reason: r.why}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	loud = len(s.away) < mostTurned || t.At.Sub(s.away[0].At) > time.Minute
 	s.away = append(s.away[max(0, len(s.away)-mostTurned+1):], t)
+	return loud
 }
 
 // TurnedAway lists who was not let in lately, the newest first; who keeps knocking
