@@ -195,12 +195,34 @@ func (c *checker) compareLedger(sessions map[string]session) (starts, stops int,
 			Time                  time.Time
 			Confirmed             bool
 			Payload               struct {
-				MeterStart, MeterStop, TransactionID int64
-				IDTag                                string
+				MeterStart, MeterStop int64
+				TransactionID         int64
+				IDTag, EventType      string
+				TransactionInfo       struct{ TransactionID string }
 			}
 			Answer struct{ TransactionID int64 }
+			// Of a session of OCPP 2, which tells its registers in its readings:
+			TransactionID string `json:"transaction_id"`
+			MeterStart    int64  `json:"meter_start"`
+			MeterStop     int64  `json:"meter_stop"`
 		}
-		if json.Unmarshal(lines.Bytes(), &l) != nil || l.Kind != "message" || !l.Confirmed || time.Since(l.Time) < settle {
+		if json.Unmarshal(lines.Bytes(), &l) != nil || time.Since(l.Time) < settle {
+			continue
+		}
+		if l.Kind == "session" && l.TransactionID != "" {
+			key := l.Station + "/" + l.TransactionID
+			if !open[key] {
+				continue
+			}
+			stops++
+			delete(open, key)
+			s := sessions[key]
+			if s.Status != "ended" || s.MeterStartWh == nil || *s.MeterStartWh != l.MeterStart || s.MeterStopWh == nil || *s.MeterStopWh != l.MeterStop ||
+				s.EnergyWh == nil || *s.EnergyWh != l.MeterStop-l.MeterStart {
+				c.fault("transaction %s ran from %d to %d Wh; the API says %+v", key, l.MeterStart, l.MeterStop, s)
+			}
+		}
+		if l.Kind != "message" || !l.Confirmed {
 			continue
 		}
 		switch l.Action {
@@ -211,6 +233,16 @@ func (c *checker) compareLedger(sessions map[string]session) (starts, stops int,
 			s, ok := sessions[key]
 			if !ok || s.MeterStartWh == nil || *s.MeterStartWh != l.Payload.MeterStart {
 				c.fault("transaction %s began at %d Wh; the API says %+v", key, l.Payload.MeterStart, s)
+			}
+		case "TransactionEvent":
+			if l.Payload.EventType != "Started" {
+				continue
+			}
+			starts++
+			key := l.Station + "/" + l.Payload.TransactionInfo.TransactionID
+			open[key] = true
+			if _, ok := sessions[key]; !ok {
+				c.fault("transaction %s began; the API does not know it", key)
 			}
 		case "StopTransaction":
 			key := l.Station + "/" + strconv.FormatInt(l.Payload.TransactionID, 10)
