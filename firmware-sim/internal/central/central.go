@@ -61,7 +61,8 @@ type System struct {
 	said     []Said
 	changed  chan struct{} // closed and replaced when something is said or connected
 	conns    map[string]*conn
-	next     int64 // transactionId
+	came     map[string]int // connections so far
+	next     int64          // transactionId
 	handlers sync.WaitGroup
 }
 
@@ -77,7 +78,7 @@ type conn struct {
 
 // New starts a central system.
 func New() *System {
-	s := &System{conns: map[string]*conn{}, changed: make(chan struct{})}
+	s := &System{conns: map[string]*conn{}, came: map[string]int{}, changed: make(chan struct{})}
 	s.server = httptest.NewServer(http.HandlerFunc(s.handle))
 	return s
 }
@@ -85,7 +86,7 @@ func New() *System {
 // NewTLS starts one that speaks TLS. Certificates of chargers, which they need not
 // have, must lead to one of roots.
 func NewTLS(roots *x509.CertPool) *System {
-	s := &System{conns: map[string]*conn{}, changed: make(chan struct{})}
+	s := &System{conns: map[string]*conn{}, came: map[string]int{}, changed: make(chan struct{})}
 	s.server = httptest.NewUnstartedServer(http.HandlerFunc(s.handle))
 	s.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: roots}
 	s.server.StartTLS()
@@ -160,6 +161,7 @@ func (s *System) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.conns[id] = c
+	s.came[id]++
 	s.notify()
 	s.mu.Unlock()
 	defer func() {
@@ -370,6 +372,13 @@ func (s *System) Wait(ctx context.Context, met func([]Said) bool) error {
 			return fmt.Errorf("%w; chargers said\n%s", ctx.Err(), strings.Join(last, "\n"))
 		}
 	}
+}
+
+// Connections is how often a charger has connected.
+func (s *System) Connections(station string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.came[station]
 }
 
 // Changes is closed when something is said, or a charger comes or goes.

@@ -44,6 +44,7 @@ type yard struct {
 	path    string // of the ledger
 	base    string // of the control port
 	end     func()
+	signed  int // certificate requests that were waited for
 }
 
 func parse(t *testing.T, text string) *scenario.Scenario {

@@ -95,10 +95,14 @@ func (y *yard) must(action string, payload []byte, want string) {
 func (y *yard) request() string {
 	y.t.Helper()
 	var csr struct{ CSR string }
+	y.signed++ // requests that were waited for
 	y.waitFor("SignCertificate", func(all []central.Said) bool {
+		n := 0
 		for _, s := range all {
 			if s.Action == ocpp16.ActionSignCertificate {
-				return json.Unmarshal(s.Payload, &csr) == nil && csr.CSR != ""
+				if n++; n == y.signed {
+					return json.Unmarshal(s.Payload, &csr) == nil && csr.CSR != ""
+				}
 			}
 		}
 		return false
@@ -144,6 +148,32 @@ func TestMutualTLS16(t *testing.T) {
 	y.must("CertificateSigned", (&ocpp16.CertificateSignedRequest{CertificateChain: ca.sign(y.request())}).AppendJSON(nil), "Accepted")
 	y.must("ChangeConfiguration", profile("3"), "Accepted")
 	y.comesWith("CP-1")
+	y.renews(func() {
+		y.must("ExtendedTriggerMessage", (&ocpp16.ExtendedTriggerMessageRequest{RequestedMessage: ocpp16.ExtendedMessageTriggerSignChargePointCertificate}).AppendJSON(nil), "Accepted")
+		y.must("CertificateSigned", (&ocpp16.CertificateSignedRequest{CertificateChain: ca.sign(y.request())}).AppendJSON(nil), "Accepted")
+	})
+}
+
+// renews waits until the charger has come back with the certificate that replaces
+// its own.
+func (y *yard) renews(replace func()) {
+	y.t.Helper()
+	before := y.central.Connections("CP-1")
+	replace()
+	ctx, cancel := context.WithTimeout(y.ctx, patience)
+	defer cancel()
+	for {
+		changes := y.central.Changes()
+		if y.central.Connections("CP-1") > before {
+			break
+		}
+		select {
+		case <-changes:
+		case <-ctx.Done():
+			y.t.Fatal("the charger does not come back")
+		}
+	}
+	y.comesWith("CP-1")
 }
 
 // A station of OCPP 2 does the same by a network profile.
@@ -166,6 +196,12 @@ func TestMutualTLS2(t *testing.T) {
 			}}}).AppendJSON(nil), "RebootRequired")
 			y.must("Reset", (&ocpp21.ResetRequest{Type: ocpp21.ResetImmediate}).AppendJSON(nil), "Accepted")
 			y.comesWith("CP-1")
+			y.await("registered again", func(v charger.View) bool { return v.Registered })
+			y.renews(func() {
+				y.must("TriggerMessage", (&ocpp21.TriggerMessageRequest{RequestedMessage: ocpp21.MessageTriggerSignChargingStationCertificate}).AppendJSON(nil), "Accepted")
+				y.must("CertificateSigned", (&ocpp21.CertificateSignedRequest{CertificateChain: ca.sign(y.request())}).AppendJSON(nil), "Accepted")
+			})
+			y.await("registered still", func(v charger.View) bool { return v.Registered && v.Connected })
 			y.must("ReserveNow", (&ocpp21.ReserveNowRequest{ID: 1, IDToken: ocpp21.IDToken{IDToken: "A", Type: "ISO14443"}, ExpiryDateTime: lenient.At(time.Now().Add(time.Hour))}).AppendJSON(nil), "Accepted")
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/chargeyard/chargeyard/firmware-sim/internal/keys"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/transfer"
 	"github.com/chargeyard/chargeyard/firmware-sim/internal/trust"
 	"github.com/chargeyard/chargeyard/shared/ocpp16"
@@ -78,7 +79,12 @@ func (s *Station) carryOutUpkeep(req ocpp16.Request) (ocpp16.Response, func()) {
 	case *ocpp16.GetInstalledCertificateIdsRequest:
 		return s.listCertificates(req), nil
 	case *ocpp16.CertificateSignedRequest:
-		return &ocpp16.CertificateSignedResponse{Status: s.takeCertificate(req)}, nil
+		status := s.takeCertificate(req)
+		return &ocpp16.CertificateSignedResponse{Status: status}, func() {
+			if status == ocpp16.CertificateSignedStatusAccepted && s.keys.Int(keys.SecurityProfile) == 3 { // A02: the new one is used from now on
+				s.In("reconnect", 200*time.Millisecond, func() { s.Reconnect("new certificate") })
+			}
+		}
 	}
 	return nil, nil
 }
