@@ -3,8 +3,8 @@ package site
 import "github.com/chargeyard/chargeyard/shared/event"
 
 // authorize decides about a token that the report names. The one of the session
-// is decided about when it is told first, and again where it was refused; any
-// other is there to end the session.
+// is decided about when it is told first; where it was refused it is again, or the
+// one that is shown in its place. Any other is there to end the session.
 func (n *news) authorize() {
 	t, s, st := n.r.Token, n.s, n.st
 	var order *command
@@ -21,7 +21,8 @@ func (n *news) authorize() {
 		return
 	}
 	stops := n.r.Step == TransactionEnded || n.r.Trigger == "stop_authorized" || n.r.Trigger == "deauthorized"
-	if s.token != nil && (stops || !sameToken(s.token.Value, t.Value)) || s.token == nil && n.r.Step == TransactionEnded {
+	other := s.token != nil && !sameToken(s.token.Value, t.Value) && s.answer.Decision == accepted
+	if s.token != nil && (stops || other) || s.token == nil && n.r.Step == TransactionEnded {
 		n.answer = st.stopAnswer(s, t)
 		return
 	}
@@ -39,7 +40,7 @@ func (n *news) authorize() {
 	}
 	d := st.decideStart(*t, s.evse, but, order != nil || s.command != "", reserved != nil, n.stamp)
 	n.answer = d.AuthorizeResult
-	if s.token != nil && d.Decision == s.answer.Decision {
+	if s.token != nil && d.Decision != accepted && (d.Decision == s.answer.Decision || !sameToken(s.token.Value, t.Value)) {
 		return
 	}
 	n.decided = &d
