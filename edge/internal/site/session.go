@@ -113,11 +113,17 @@ func (st *Station) openAt(evse, connector int) *session {
 		return nil
 	}
 	for _, s := range st.open {
-		if s.evse == evse && (s.connector == connector || s.own && (s.connector == 0 || connector == 0)) {
+		if s.evse == evse && s.covers(connector) {
 			return s
 		}
 	}
 	return nil
+}
+
+// covers tells whether s is at a connector of its EVSE: a station that numbers its
+// transactions itself may leave the connector out.
+func (s *session) covers(connector int) bool {
+	return s.connector == connector || s.own && (s.connector == 0 || connector == 0)
 }
 
 // startKey names a start by what it says: retries come with new message ids.
@@ -275,7 +281,7 @@ func (st *Station) Start(r StartReport) (StartResult, error) {
 // there, or the oldest where a station runs more of them than it can have.
 func (st *Station) replaced(evse, connector int) *session {
 	for _, s := range st.open {
-		if s.evse == evse && s.connector == connector {
+		if s.evse == evse && s.covers(connector) {
 			return s
 		}
 	}
