@@ -62,12 +62,16 @@ func (st *Station) onlyConnector(evse int) int {
 // the older ones of its EVSE, and the oldest where a station runs more than it
 // can have.
 func (n *news) supersede() {
+	began := n.s.startClaim
+	if began.IsZero() && n.r.Time.readable() { // not later than this
+		began = n.r.Time.Time
+	}
 	for _, o := range n.st.open {
 		if o == n.old {
 			continue
 		}
 		// One that began later goes on: this report was kept back by the station.
-		older := o.startClaim.IsZero() || n.s.startClaim.IsZero() || !o.startClaim.After(n.s.startClaim)
+		older := o.startClaim.IsZero() || began.IsZero() || !o.startClaim.After(began)
 		there := n.s.evse != 0 && o.evse == n.s.evse && older
 		if !there && (n.old != nil || len(n.st.open)-len(n.replaced) < maxConnectors) {
 			continue
