@@ -136,7 +136,7 @@ func (st *Station) stopped(r StopReport, key uint64) (*session, stopVerdict) {
 				return s, stopEnds
 			}
 		}
-		if s := st.leftBehind(0); s != nil && s.own && st.byTransaction(r.Transaction) == nil && st.explains(s, r) {
+		if s := st.leftBehind(0, r.Time); s != nil && s.own && st.byTransaction(r.Transaction) == nil && st.explains(s, r) {
 			return s, stopEnds // it has come back with another protocol, and a number of its own
 		}
 		for _, s := range slices.Backward(st.ended) {
@@ -239,8 +239,8 @@ func split(all []event.Sample) (readings, samples []event.Sample) {
 	return readings, samples
 }
 
-// endReading is the register at the end of a session among its readings; a
-// signed one is worth more than any other.
+// endReading is the register at the end of a session among its readings: one that
+// says so, else the newest; a signed one is worth more than another.
 func endReading(readings []event.Sample) *event.Sample {
 	var best *event.Sample
 	for i := range readings {
@@ -248,11 +248,23 @@ func endReading(readings []event.Sample) *event.Sample {
 		if r.EnergyWh == nil || r.Context == "begin" {
 			continue
 		}
-		if best == nil || (len(r.Signed) > 0) == (len(best.Signed) > 0) || len(r.Signed) > 0 {
+		if best == nil || !endsBetter(best, r) {
 			best = r
 		}
 	}
 	return best
+}
+
+// endsBetter tells whether a says more of where a session ended than b, which came
+// after it.
+func endsBetter(a, b *event.Sample) bool {
+	if end := a.Context == "end"; end != (b.Context == "end") {
+		return end
+	}
+	if signed := len(a.Signed) > 0; signed != (len(b.Signed) > 0) {
+		return signed
+	}
+	return a.Time.After(b.Time)
 }
 
 // endEvent writes the end of s. It adds to e what the totals reveal.

@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -152,6 +153,9 @@ func (st *Station) measured(r *MeterReport, samples []event.Sample, stamp Stamp)
 	}
 	real := !placeholder(transaction)
 	here := st.openAt(r.EVSE, r.Connector)
+	if here != nil && !real && here.own && here.beganAfter(samples) {
+		here = nil // the station had kept them back
+	}
 	if here != nil && (!real || here.transaction == transaction) {
 		return here, nil
 	}
@@ -167,6 +171,15 @@ func (st *Station) measured(r *MeterReport, samples []event.Sample, stamp Stamp)
 		return nil, nil
 	}
 	return st.recover(r, transaction, samples, stamp)
+}
+
+// beganAfter tells whether s began after samples were taken, by the clock of the
+// device that tells of both.
+func (s *session) beganAfter(samples []event.Sample) bool {
+	if s.startClaim.IsZero() || !s.started.Equal(s.startClaim) {
+		return false
+	}
+	return !slices.ContainsFunc(samples, func(v event.Sample) bool { return !v.Time.Before(s.started.Add(-time.Minute)) })
 }
 
 func young(samples []event.Sample, now time.Time) bool {
@@ -271,7 +284,8 @@ type following struct {
 func follow(s *session, meter *register) following {
 	var f following
 	if s != nil {
-		f.running, f.reading = s.end == running, s.reading
+		// An assumed end may be followed by the real one, which may bring no register.
+		f.running, f.reading = s.end == running || s.own && s.end != stopped, s.reading
 		f.start, f.signed, f.register, f.at = s.meterStart, s.signed, s.register, s.registerAt
 		f.rises, f.regressed, f.fell, f.quarter, f.flags = s.rises, s.regressed, s.fell, s.quarter, s.flags
 		f.guessing, f.guess, f.energised = s.own && s.begun, s.guess, s.energised
@@ -341,6 +355,7 @@ func (f *following) hear(v *event.Sample) (first bool) {
 	if f.register != nil {
 		switch {
 		case v.Time.Before(f.at), v.Time.Equal(f.at) && wh < *f.register:
+			f.earlier(wh)
 			return false // late or again: it says nothing about now
 		case wh < *f.register:
 			f.regressed = true
@@ -356,6 +371,16 @@ func (f *following) hear(v *event.Sample) (first bool) {
 		return true
 	}
 	return false
+}
+
+// earlier takes in a register, in Wh, from before the last one: it is nearer to the
+// begin than one that was taken for it for want of a better.
+func (f *following) earlier(wh int64) {
+	if f.start == nil || f.guess == startExact || f.regressed || wh >= *f.start {
+		return
+	}
+	f.rises.gained += *f.start - wh
+	f.start = &wh
 }
 
 // session is s as it will be.

@@ -41,18 +41,19 @@ const (
 func (o order) String() string { return [...]string{"in order", "late", "repeated"}[o] }
 
 // transactionKey names an event by what it says: the message id changes with each
-// try, and some stations begin to count anew, so that the number alone means
-// little. Where neither number nor time tells events apart the content does.
+// try, and some stations begin to count anew or never count, so that the number
+// alone means little. Where neither number nor time tells events apart the readings
+// do.
 func transactionKey(r *TransactionReport) uint64 {
-	h := hash("transaction", r.Transaction, r.Step.String(), wh(r.Sequence), claimText(r.Time))
-	if r.Sequence != nil && r.Time.readable() {
-		return h
-	}
 	token := ""
 	if r.Token != nil {
 		token = tokenKey(r.Token.Value)
 	}
-	h = h*hashPrime ^ hash(r.Trigger, r.ChargingState, token, r.Reason, strconv.Itoa(r.EVSE))
+	h := hash("transaction", r.Transaction, r.Step.String(), wh(r.Sequence), claimText(r.Time), r.Trigger, r.ChargingState, token)
+	if r.Sequence != nil && r.Time.readable() {
+		return h
+	}
+	h = h*hashPrime ^ hash(r.Reason, strconv.Itoa(r.EVSE))
 	for i := range r.Readings {
 		v := &r.Readings[i]
 		h = h*hashPrime ^ hash(v.DeviceTime, strconv.FormatInt(v.Time.UnixMilli(), 10), v.Context, wh(v.EnergyWh))
@@ -103,6 +104,12 @@ func (t trail) next(key uint64, sequence *int64, claim ReportedTime) (trail, ord
 		t.at = claim.Time
 	}
 	return t, inOrder
+}
+
+// missesSince tells whether events between number n, which was heard too, and the
+// newest may not have come.
+func (t *trail) missesSince(n *int64) bool {
+	return n == nil || t.last == nil || *t.last-*n >= int64(len(t.keys))
 }
 
 func (t *trail) fills(n int64) bool {

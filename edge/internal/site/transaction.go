@@ -114,7 +114,7 @@ func (st *Station) Transaction(r TransactionReport) (TransactionResult, error) {
 	n.when = judge(r.Time, stamp.Time, stamp.Clock, st.connectedSince(stamp))
 	n.flags = n.when.flags() | flagOffline.when(r.Offline) | flagSuspect.when(r.Suspect)
 	s := st.findTransaction(&r)
-	if s != nil && r.Step != TransactionUpdated && s.reused(&r) {
+	if s != nil && r.Step != TransactionUpdated && s.reused(&r, n.key) {
 		s = nil // the station gives the same id again
 	}
 	if s == nil {
@@ -165,15 +165,19 @@ func (st *Station) findTransaction(r *TransactionReport) *session {
 	if elsewhere != nil {
 		return elsewhere
 	}
-	return st.leftBehind(r.EVSE)
+	return st.leftBehind(r.EVSE, r.Time)
 }
 
 // leftBehind is the session that began under another protocol of the station and
-// runs at an EVSE still; EVSE 0 is the only one that there is.
-func (st *Station) leftBehind(evse int) *session {
+// runs at an EVSE still; EVSE 0 is the only one that there is. What happened before
+// it began is not about it: the station had kept that back.
+func (st *Station) leftBehind(evse int, at ReportedTime) *session {
 	var found *session
 	for _, s := range st.open {
 		if s.protocol == "" || st.info.Protocol == "" || s.protocol == st.info.Protocol || s.alias != "" || evse != 0 && s.evse != evse {
+			continue
+		}
+		if at.readable() && at.Time.Before(s.startClaim) {
 			continue
 		}
 		if found != nil {
@@ -184,17 +188,22 @@ func (st *Station) leftBehind(evse int) *session {
 	return found
 }
 
-// reused tells whether r is about another transaction than s, which has ended:
+// reused tells whether r, which is named key, is about another transaction than s:
 // some stations begin with the same ids after each start.
-func (s *session) reused(r *TransactionReport) bool {
-	if s.end == running || !r.Time.readable() || s.stopKey != 0 && s.stopKey == transactionKey(r) {
-		return false
-	}
-	switch r.Step {
-	case TransactionStarted:
-		return s.begun && r.Time.Time.After(s.endedAt)
-	case TransactionEnded:
-		return s.end == stopped && r.Time.Time.Sub(s.endedAt) > recentStart
+func (s *session) reused(r *TransactionReport, key uint64) bool {
+	readable := r.Time.readable()
+	switch {
+	case s.stopKey != 0 && s.stopKey == key, s.begun && s.startKey == key, slices.Contains(s.trail.keys, key):
+		return false // it was taken before
+	case r.Step == TransactionStarted && s.end == running:
+		// Its end was lost with the numbers of its station: they begin anew, after
+		// everything that was heard of it.
+		last := s.trail.last
+		return s.begun && last != nil && r.Sequence != nil && *r.Sequence < *last && (!readable || r.Time.Time.After(s.trail.at))
+	case r.Step == TransactionStarted:
+		return s.begun && (!readable || r.Time.Time.After(s.endedAt))
+	case r.Step == TransactionEnded:
+		return s.end == stopped && readable && r.Time.Time.Sub(s.endedAt) > recentStart
 	}
 	return false
 }
@@ -466,6 +475,12 @@ func (n *news) begunAfterAll() (TransactionResult, error) {
 		if v := &r.Readings[i]; v.EnergyWh != nil && v.Context != "end" {
 			s.meterStart, s.guess = v.EnergyWh, startExact
 			break
+		}
+	}
+	if s.meterStart == nil && s.end == running && s.register != nil && !s.regressed { // the first one that was heard
+		first := *s.register - s.rises.gained
+		if s.meterStart, s.guess = &first, startFirst; s.energised || s.trail.missesSince(r.Sequence) {
+			s.guess = startLate
 		}
 	}
 	n.change.Events = append(n.change.Events, n.startEvent())
