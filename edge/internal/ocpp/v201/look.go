@@ -40,7 +40,7 @@ func (j *errand) look() (site.Outcome, error) {
 		}
 		return site.Outcome{State: event.StateSucceeded}, nil
 	case *event.GetLimitParams, *event.GetConfigurationParams, *event.ListCertificatesParams:
-		return job.Failedf("the gateway restarted before the answer came: ask again"), nil
+		return job.Failedf("no answer that could be read came: ask again"), nil
 	}
 	return job.Undecidedf("whether the station did it cannot be read from it"), nil
 }
