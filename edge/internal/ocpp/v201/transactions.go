@@ -3,6 +3,7 @@ package v201
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"sync"
@@ -58,6 +59,9 @@ func (p *Peer) transactionEvent(b, payload []byte) ([]byte, error) {
 	if !wrong.lacks("seqNo") {
 		seq := m.SeqNo
 		report.Sequence = &seq
+	}
+	if known := p.running[id]; known != nil && known.ended && step == site.TransactionStarted {
+		delete(p.running, id) // the station gives the same id again
 	}
 	if report.EVSE, report.Connector, err = p.whereIs(id, m.EVSE); err != nil {
 		p.c.Deviated("evse_unusable", "", err.Error())
@@ -245,23 +249,28 @@ func (p *Peer) samplesOf(values []ocpp201.MeterValue, wrong borne) []event.Sampl
 	rules := metering.Rules{V2: true, Odd: p.count, EnergyScale: profile.EnergyScale, PowerScale: profile.PowerScale}
 	samples := make([]event.Sample, 0, len(values))
 	damaged := wrong.below("meterValue")
+	apart := damaged && wrong.tellsZeros(values)
 	var v metering.Value
-	next := func(s *ocpp201.SampledValue) {
+	next := func(at, n int) {
+		s := &values[at].SampledValue[n]
 		readValue(s, &v)
-		if damaged && v.Number == 0 {
-			v.IsNumber, v.Text = false, wrong.got("value")
+		if !damaged || v.Number != 0 {
+			return
+		}
+		if path := valuePath(at, n); !apart || wrong.lacks(path) {
+			v.IsNumber, v.Text = false, wrong.got(path)
 		}
 	}
 	for i := range values {
 		mv := &values[i]
 		m := rules.At(mv.Timestamp)
 		for n := range mv.SampledValue {
-			next(&mv.SampledValue[n])
+			next(i, n)
 			m.Take(&v)
 		}
 		for n := 0; m.Elsewhere() && n < len(mv.SampledValue); n++ {
 			if mv.SampledValue[n].Location != "" {
-				next(&mv.SampledValue[n])
+				next(i, n)
 				m.TakeElsewhere(&v)
 			}
 		}
@@ -280,10 +289,39 @@ func (b borne) below(field string) bool {
 	return false
 }
 
-// got returns what was written in the field called name, if only one was wrong.
-func (b borne) got(name string) string {
-	if len(b) == 1 && strings.HasSuffix(b[0].Path, "."+name) {
-		return strings.Trim(b[0].Got, `"`)
+// valuePath is where the number of a sampled value stands in a payload.
+func valuePath(at, n int) string { return fmt.Sprintf("meterValue[%d].sampledValue[%d].value", at, n) }
+
+// tellsZeros tells that each number that could not be read is known to be one of
+// those that decode left at zero: the others were written so. Where elements were
+// left out nobody can tell.
+func (b borne) tellsZeros(values []ocpp201.MeterValue) bool {
+	found := 0
+	for i := range values {
+		for n := range values[i].SampledValue {
+			if values[i].SampledValue[n].Value == 0 && b.lacks(valuePath(i, n)) {
+				found++
+			}
+		}
+	}
+	for i := range b {
+		switch path := b[i].Path; {
+		case !strings.HasPrefix(path, "meterValue"):
+		case strings.HasSuffix(path, ".value"):
+			found--
+		case strings.HasSuffix(path, "]"): // of a whole element
+			return false
+		}
+	}
+	return found == 0
+}
+
+// got returns what was written at path.
+func (b borne) got(path string) string {
+	for i := range b {
+		if b[i].Path == path {
+			return strings.Trim(b[i].Got, `"`)
+		}
 	}
 	return ""
 }
