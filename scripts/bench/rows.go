@@ -30,7 +30,7 @@ var rows = []row{
 	{"cpu", "CPU per call against the reference, 1,000 chargers", "×", 0.6, 0.4, true, (*bench).cpuPerCall},
 	{"p99", "p99 answer time at 2,000 calls/s, 200 chargers, against the reference", "×", 1, 0.5, true, (*bench).paced},
 	{"memory", "memory per idle charger connection, 2,000 of them, against the reference", "×", 0.6, 0.4, true, (*bench).memory},
-	{"memorytls", "the same with TLS", "×", 0.6, 0.4, true, (*bench).memoryTLS},
+	{"memorytls", "memory per idle charger connection with TLS, against the reference with TLS", "×", 0.6, 0.4, true, (*bench).memoryTLS},
 	{"tls", "500 TLS connections: rate against a bare TLS WebSocket server", "×", 0.5, 0.8, false, (*bench).tlsRate},
 	{"tlsstorm", "p99 of 50 others while 500 stations come back with TLS, against before", "×", 1.5, 1.1, true, (*bench).tlsStorm},
 	{"storm", "chargers stuck after 1,000 left and returned at once, again and again", "", 0, 0, true, (*bench).storm},
