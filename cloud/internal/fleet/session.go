@@ -67,7 +67,9 @@ func (w *word) sessionStarted(p *event.SessionStarted) error {
 	if p.Token != nil {
 		row.Token = p.Token
 	}
-	row.Detail.Authorization = p.Authorization
+	if p.Authorization != nil || row.Detail.Authorization == nil { // a begin that comes late does not repeat it
+		row.Detail.Authorization = p.Authorization
+	}
 	if row.Status == SessionActive {
 		row.ChargingState = or(row.ChargingState, p.ChargingState) // an update that came before is newer
 	}
@@ -442,6 +444,9 @@ func (row *SessionRow) Flags() []event.Flag {
 	all := union(union(union(row.Detail.StartFlags, row.Detail.UpdateFlags), row.Detail.EndFlags), row.Detail.JoinFlags)
 	if !row.Detail.Begun {
 		all = union(all, []event.Flag{event.FlagRecovered})
+	}
+	if row.EnergyWh != nil { // it was unknown at first
+		all = slices.DeleteFunc(slices.Clone(all), func(f event.Flag) bool { return f == event.FlagUnknownEnergy })
 	}
 	out := make([]event.Flag, 0, len(all))
 	for _, f := range flagOrder {

@@ -43,6 +43,27 @@ func testTransactions(t *testing.T, fresh func(t testing.TB) Opener) {
 			t.Errorf("got %+v", v)
 		}
 	})
+	t.Run("a begin comes after the decision, and after a begin that was guessed", func(t *testing.T) {
+		store, g := start(t, fresh)
+		lost := []event.Flag{event.FlagRecovered, event.FlagUnknownEnergy}
+		g.Say(At("CP-1", 1), minute(1), &event.SessionStarted{Session: "s", Transaction: "tx-a", Flags: lost})
+		g.Say(At("CP-1", 1), minute(2), &event.SessionUpdated{Session: "s", Transaction: "tx-a", Token: card, Authorization: &event.Authorization{Decision: "accepted", By: "cloud"}})
+		g.Say(At("CP-1", 1), minute(0), &event.SessionStarted{Session: "s", Transaction: "tx-a", Token: card, MeterWh: ptr(int64(100))})
+		if v := get(t, store, g, "s"); v.Authorization == nil || v.Authorization.By != "cloud" || len(v.Flags) != 0 || v.MeterStartWh == nil {
+			t.Errorf("got %+v", v)
+		}
+	})
+	t.Run("the energy is known after all", func(t *testing.T) {
+		store, g := start(t, fresh)
+		g.Say(At("CP-1", 1), minute(1), &event.SessionStarted{Session: "s", Transaction: "tx-a", Flags: []event.Flag{event.FlagRecovered, event.FlagUnknownEnergy}})
+		g.Say(At("CP-1", 1), minute(9), &event.SessionEnded{
+			Session: "s", Transaction: "tx-a", Reason: "local", MeterStartWh: ptr(int64(100)), MeterStopWh: ptr(int64(900)), EnergyWh: ptr(int64(800)),
+			Flags: []event.Flag{event.FlagRecovered},
+		})
+		if v := get(t, store, g, "s"); v.EnergyWh == nil || *v.EnergyWh != 800 || !slices.Equal(v.Flags, []event.Flag{event.FlagRecovered}) {
+			t.Errorf("got %+v", v)
+		}
+	})
 	t.Run("E03 offline is told at any time", func(t *testing.T) {
 		store, g := start(t, fresh)
 		g.Say(At("CP-1", 1), minute(0), &event.SessionStarted{Session: "s", Transaction: "tx-a"})
