@@ -45,6 +45,10 @@ function start() {
   setInterval(draw, 1000); // durations and ages
   setInterval(viewSoon, 15000);
   addEventListener("hashchange", () => { if (state.loaded) route(); });
+  // A page that the browser keeps for its back button would keep its stream, too,
+  // and a browser has only six connections for one manager.
+  addEventListener("pagehide", () => { if (listening) listening.abort(); });
+  addEventListener("pageshow", (e) => { if (e.persisted && state.token) connect(); });
   const kept = sessionStorage.getItem(tokenKey);
   if (kept) enter(kept);
   else ask("");
@@ -330,7 +334,7 @@ function power(station, evse, connector) {
 
 function status(station, evse, connector) {
   const l = liveOf(station, evse.evse, connector.connector);
-  if (l && Date.parse(l.as_of) > Date.parse(connector.status.as_of)) return l.status;
+  if (l && l.status !== "unknown" && Date.parse(l.as_of) > Date.parse(connector.status.as_of)) return l.status; // a gateway that began anew may not have been told yet
   return connector.status.value;
 }
 

@@ -189,7 +189,7 @@ const commandForms = {
   clear_limit: { evse: true, fields: () => [], params: () => ({}) },
   get_limit: { evse: true, fields: () => [choice("unit", ["", ["A", "A"], ["W", "W"]], "Unit"), field("duration_s", "For seconds", { type: "number", min: 1 })], params: (f) => ({ unit: f.unit || undefined, duration_s: whole(f.duration_s) }) },
   get_configuration: { fields: () => [field("variables", "Variables, a line each: Component.Variable (empty: all)", { long: true })], params: (f) => ({ variables: f.variables.trim() ? readVariables(f.variables) : undefined }) },
-  set_configuration: { fields: () => [field("variables", "A line each: Component.Variable=value", { long: true, required: true })], params: (f) => ({ variables: readVariables(f.variables, true) }) },
+  set_configuration: { fields: () => [field("variables", "A line each: Component.Variable=value (a key of OCPP 1.6: Key=value)", { long: true, required: true })], params: (f) => ({ variables: readVariables(f.variables, true) }) },
   trigger: { evse: true, fields: () => [choice("message", ["status", "boot", "heartbeat", "meter", "transaction", "firmware", "publish_firmware", "log", "sign_certificate", "sign_v2g_certificate", "sign_v2g20_certificate", "sign_combined_certificate", ["custom:", "the device’s own word"]], "Message"), field("own", "The device’s own word")], params: (f) => ({ message: f.message === "custom:" ? "custom:" + f.own : f.message }) },
   reserve: { evse: true, fields: () => [field("reservation", "Number", { type: "number", min: 1, required: true }), field("token.value", "Token"), choice("token.type", tokenTypes, "Type"), field("minutes", "For minutes", { type: "number", min: 1, value: 15, required: true })], params: (f) => ({ reservation: whole(f.reservation), ...withToken(f), until: inMinutes(f.minutes) }) },
   cancel_reservation: { fields: () => [field("reservation", "Number", { type: "number", min: 1, required: true })], params: (f) => ({ reservation: whole(f.reservation) }) },
@@ -238,7 +238,7 @@ function commandRows(list) {
 }
 
 function securityRows(list, alone) {
-  return list.map((e) => row(time(e.time), alone ? "" : e.station ? link("#stations/" + e.station, e.identity) : e.identity || e.gateway,
+  return list.map((e) => row(time(e.time), ...(alone ? [] : [e.station ? link("#stations/" + e.station, e.identity) : e.identity || e.gateway]),
     [e.critical ? el("span", { class: "badge", "data-tone": "bad" }, "critical") : "", " ", e.event, e.count > 1 ? ` × ${e.count}` : ""], e.info || ""));
 }
 
@@ -291,7 +291,7 @@ function stationView(body, id) {
       [x.status === "active" ? word(x.charging_state || "active") : word(x.reason || "ended"), x.flags.length ? el("span", { class: "sub" }, x.flags.map(word).join(", ")) : ""])), "No session yet."));
     known = vs;
     drawVariables();
-    security.replaceChildren(table(["Time", "", "Event", "Info"], securityRows(es, true), "None."));
+    security.replaceChildren(table(["Time", "Event", "Info"], securityRows(es, true), "None."));
     deviations.replaceChildren(ds.length ? el("div", { class: "panel station" }, kinds(ds[0])) : note("None: it keeps to the rules."));
     files.replaceChildren(table(fileHeads, [...fileRows(rs, "recording"), ...fileRows(ls, "log")], "None yet: fetch its frames, or get its log."));
   };
@@ -390,21 +390,25 @@ function sessionView(body, id) {
 // --- Who waits to be admitted
 
 function waitingView(body) {
-  body.append(el("h1", { class: "title" }, "Admission"), el("p", { class: "soft" }, "Stations that a gateway does not know are refused. Here are those that tried, and those that were admitted here."));
+  body.append(el("h1", { class: "title" }, "Admission"), el("p", { class: "soft" }, "A station that its gateway does not know is refused, or told to wait. Here are those that tried, and those that were admitted here."));
   const secret = el("div", { role: "status" });
   body.append(secret);
   const waiting = part(body, "Waiting"), admitted = part(body, "Admitted here");
   const admit = (v) => {
+    const own = field("own", "This password", { minlength: 16, maxlength: 40 });
     const form = el("form", { class: "fields" },
-      choice("profile", [["0", "0 plain"], ["1", "1 password"], ["2", "2 password and TLS"], ["3", "3 own certificate"]], "Security profile"),
-      choice("password", [["auto", "as the profile needs"], ["new", "make one"], ["own", "this one:"]], "Password"), field("own", "Password", { minlength: 16, maxlength: 40 }), el("button", { type: "submit", class: "small" }, "Admit"));
+      choice("profile", [["0", "0 plain"], ["1", "1 password"], ["2", "2 password and TLS"], ["3", "3 own certificate"]], "Security profile, at least"),
+      choice("password", [["auto", "as the profile needs"], ["new", "make one"], ["own", "enter one"]], "Password"), own, el("button", { type: "submit", class: "small" }, "Admit"));
+    const change = () => { own.hidden = form.elements.password.value !== "own"; form.elements.own.disabled = own.hidden; };
+    form.elements.password.addEventListener("change", change);
+    change();
     form.addEventListener("submit", async (e) => {
       e.preventDefault();
       const f = Object.fromEntries(new FormData(form));
       try {
         const a = await order("POST", "/admissions", { gateway: v.gateway, identity: v.identity, security_profile: Number(f.profile), new_password: f.password === "new" || undefined, password: f.password === "own" ? f.own : undefined });
         secret.replaceChildren(el("div", { class: "note" }, el("strong", {}, a.identity + " is admitted at " + a.gateway + "."),
-          a.password ? ["Its password, shown this once: ", el("code", {}, a.password)] : "It gets no new password.", " The gateway learns of it within seconds."));
+          a.password ? ["Its password, shown this once: ", el("code", {}, a.password), ". Enter it at the station: without it the station is not let in again."] : "It gets no new password.", " The gateway learns of it within seconds."));
         refreshView();
       } catch (err) {
         secret.replaceChildren(note("Not admitted.", err.message));
@@ -419,9 +423,9 @@ function waitingView(body) {
     // Nobody's form is taken away while he fills it in.
     if (now === last || waiting.contains(document.activeElement) && document.activeElement.closest("form")) return;
     last = now;
-    waiting.replaceChildren(table(["Station", "Gateway", "What", "Tried", ""], ps.map((v) => row(el("strong", {}, v.identity), v.gateway,
+    waiting.replaceChildren(table(["Station", "Gateway", "State", "Tried", ""], ps.map((v) => row(el("strong", {}, v.identity), v.gateway,
       [v.reason === "unknown" ? "refused: nobody knows it" : "connected and waiting", el("span", { class: "sub" }, [[v.vendor, v.model, v.firmware].filter(Boolean).join(" "), v.protocol, v.remote && "from " + v.remote].filter(Boolean).join(" · "))],
-      [ago(v.last), el("span", { class: "sub" }, `${number(v.count, 0)} times since ${clock(v.first)}`)], admit(v))), "Nobody waits."));
+      [ago(v.last), el("span", { class: "sub" }, v.count > 1 ? `${number(v.count, 0)} times since ${clock(v.first)}` : "once")], admit(v))), "Nobody waits."));
     admitted.replaceChildren(table(["Station", "Gateway", "Security profile", "Password", ""], as.map((a) => row(link("#stations/" + a.id, a.identity), a.gateway,
       String(a.security_profile), a.has_password ? "has one" : "none", button("Withdraw", () => order("DELETE", "/admissions/" + a.id).then(refreshView, (e) => secret.replaceChildren(note("Not withdrawn.", e.message))), true))), "Nobody."));
   };
@@ -443,7 +447,7 @@ function securityView(body) {
 }
 
 function deviationsView(body) {
-  body.append(el("h1", { class: "title" }, "Scorecards"), el("p", { class: "soft" }, "How often chargers broke the rules of their protocol. Their gateways cope; the makers ought to know."));
+  body.append(el("h1", { class: "title" }, "Scorecards"), el("p", { class: "soft" }, "How often chargers broke the rules of their protocol, as gateways tell it: once an hour, and when a charger leaves. The gateways cope; the makers ought to know."));
   const models = part(body, "By model"), stations = part(body, "By station");
   return async () => {
     const [ms, ss] = await Promise.all(["model", "station"].map(async (by) => (await (await get("/deviations?limit=200&by=" + by)).json()).items));
