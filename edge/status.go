@@ -118,11 +118,11 @@ func (g *gateway) clockFact() string {
 }
 
 func (g *gateway) backlogFact() string {
-	text := ""
-	for _, l := range event.Lanes {
-		text += strconv.Itoa(g.outbox.Lane(l).Backlog()) + " " + string(l) + " "
+	waiting := make([]string, len(event.Lanes))
+	for i, l := range event.Lanes {
+		waiting[i] = strconv.Itoa(g.outbox.Lane(l).Backlog()) + " " + string(l)
 	}
-	return text
+	return strings.Join(waiting, ", ")
 }
 
 // one is a reading without labels.

@@ -215,14 +215,15 @@ func (c *Console) health(w http.ResponseWriter, _ *http.Request) {
 
 const style = `body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .8em .3em 0;border-bottom:1px solid #ddd;vertical-align:top}
-.bad{color:#b00}.dim{color:#777}h1{font-size:1.4em}`
+.facts th{width:12em}.when{white-space:nowrap}.bad{color:#b00}.dim{color:#777}h1{font-size:1.4em}
+@media(max-width:46em){body{margin:1em auto}table:not(.facts){display:block;overflow-x:auto}.facts th{width:7em}}`
 
 // page shows the gateway and its stations as they are now.
 func (c *Console) page(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	e := html.EscapeString
 	fmt.Fprintf(&b, "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"+
-		"<meta http-equiv=refresh content=5><title>%s</title><style>%s</style><h1>Gateway %s <span class=dim>%s</span></h1><table>",
+		"<meta http-equiv=refresh content=5><title>%s</title><style>%s</style><h1>Gateway %s <span class=dim>%s</span></h1><table class=facts>",
 		e(string(c.cfg.Gateway)), style, e(string(c.cfg.Gateway)), e(c.cfg.Version))
 	for _, check := range c.sources.Checks {
 		if err := check.Fine(); err != nil {
@@ -263,7 +264,7 @@ func (c *Console) writeTurned(b *strings.Builder) {
 	e := html.EscapeString
 	b.WriteString("<h2>Turned away</h2><table><tr><th>When<th>Station<th>From<th>Why")
 	for _, t := range turned {
-		fmt.Fprintf(b, "<tr><td>%s<td>%s<td>%s<td>%s", t.At.UTC().Format(time.DateTime), e(t.Name), e(t.Remote), e(t.Reason))
+		fmt.Fprintf(b, "<tr><td class=when>%s<td>%s<td>%s<td>%s", t.At.UTC().Format(time.DateTime), e(t.Name), e(t.Remote), e(t.Reason))
 	}
 	b.WriteString("</table>")
 }
@@ -284,7 +285,7 @@ func (c *Console) writeStation(b *strings.Builder, s *site.StationInfo) {
 	if c.sources.Frames != nil {
 		name = fmt.Sprintf("<a href=\"/stations/%s/frames\">%s</a>", e(url.PathEscape(string(s.ID))), name)
 	}
-	fmt.Fprintf(b, "<tr><td>%s<td>%s<td>%s<td>%s<td>", name, link,
+	fmt.Fprintf(b, "<tr><td>%s<td>%s<td>%s<td class=when>%s<td>", name, link,
 		e(strings.TrimSpace(s.Boot.Vendor+" "+s.Boot.Model+" "+s.Boot.Firmware)), heard)
 	slices.SortFunc(s.Connectors, func(a, b site.LiveConnector) int {
 		return cmp.Or(cmp.Compare(a.EVSE, b.EVSE), cmp.Compare(a.Connector, b.Connector))

@@ -91,7 +91,7 @@ func (c *Console) scorecard(w http.ResponseWriter, _ *http.Request) {
 			if i == 0 {
 				name, model = string(s.Station), s.Model
 			}
-			fmt.Fprintf(&b, "<tr><td>%s<td>%s<td>%s<td>%d<td>%s<td class=dim>%s", e(name), e(model), e(d.Kind), d.Count, d.Last.UTC().Format(time.DateTime), e(d.Text))
+			fmt.Fprintf(&b, "<tr><td>%s<td>%s<td>%s<td>%d<td class=when>%s<td class=dim>%s", e(name), e(model), e(d.Kind), d.Count, d.Last.UTC().Format(time.DateTime), e(d.Text))
 			shown++
 		}
 	}

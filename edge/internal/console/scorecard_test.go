@@ -28,7 +28,7 @@ func TestScorecard(t *testing.T) {
 	code, body := get(t, c, "/scorecard")
 	for _, want := range []string{
 		"<tr><td>Acme Wall 1.2<td>acme<td>2<td>0<td>null × 42, key_case × 7<tr>", "<tr><td>Good Box<td><td>1<td>1<td>",
-		"<tr><td>not said yet<td>", "<tr><td>CP-1<td>Acme Wall 1.2<td>key_case<td>7<td>2026-11-22 10:00:00<td class=dim>StatusNotification.&lt;x&gt;<tr><td><td><td>null<td>2",
+		"<tr><td>not said yet<td>", "<tr><td>CP-1<td>Acme Wall 1.2<td>key_case<td>7<td class=when>2026-11-22 10:00:00<td class=dim>StatusNotification.&lt;x&gt;<tr><td><td><td>null<td>2",
 	} {
 		if code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%d, no %s in %s", code, want, body)
