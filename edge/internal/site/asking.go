@@ -3,6 +3,8 @@ package site
 import (
 	"slices"
 	"time"
+
+	"github.com/chargeyard/chargeyard/shared/event"
 )
 
 // askLater has a station that has come back asked, once its queue has had some
@@ -115,3 +117,30 @@ func (st *Station) mayBeOver(s *session, p *connector, now time.Time) bool {
 // askAgain is when a station is asked again about a transaction that it says goes
 // on although nothing is plugged in.
 const askAgain = 15 * time.Minute
+
+// goesOn tells whether r, an update, says that a session goes on which was taken to
+// be over, at a place where no other has begun since.
+func (st *Station) goesOn(s *session, r *TransactionReport) bool {
+	return s.end == inferred && s.evse != 0 && r.Time.readable() && r.Time.Time.After(s.endedAt) && st.openAt(s.evse, s.connector) == nil
+}
+
+// resume takes back that s was taken to be over, with what that said of it.
+func (s *session) resume() {
+	s.end, s.endedAt, s.endWh = running, time.Time{}, nil
+	s.flags &^= flagInferred | flagGap | flagUnknownEnergy
+}
+
+// reopen takes a session that goes on from the past ones to the running ones. As
+// long as nothing else is heard of it the station is asked again.
+func (st *Station) reopen(s *session) {
+	if i := slices.Index(st.ended, s); i >= 0 {
+		st.ended = slices.Delete(st.ended, i, i+1)
+	}
+	st.open = append(st.open, s)
+	s.askAt = time.Now().Add(st.site.cfg.InferAfter)
+	st.wake(s.askAt)
+	if p := st.connector(s.evse, s.connector); p != nil && p.base == event.StatusAvailable {
+		p.freeSince = time.Now()
+		st.grace(p)
+	}
+}

@@ -89,6 +89,7 @@ type news struct {
 	s     *session // as it will be
 	place *register
 	heard following
+	again bool // it goes on, although it was taken to be over
 
 	change   Change
 	answer   AuthorizeResult
@@ -126,6 +127,10 @@ func (st *Station) Transaction(r TransactionReport) (TransactionResult, error) {
 	next.askAt, next.goneAt = time.Time{}, time.Time{} // it is alive
 	if n.when.time.After(next.heardAt) {
 		next.heardAt = n.when.time
+	}
+	if n.order == inOrder && r.Step == TransactionUpdated && st.goesOn(s, &r) {
+		n.again = true
+		next.resume()
 	}
 	switch {
 	case n.order == repeated, r.Step == TransactionStarted && s.startKey == n.key, r.Step == TransactionEnded && s.end == stopped && s.stopKey == n.key:
@@ -365,7 +370,7 @@ func (n *news) update() (TransactionResult, error) {
 		n.facts = append(n.facts, fact{kind: factTransaction, evse: s.evse, connector: s.connector, session: s})
 	}
 	phases, cable := n.wiring()
-	fresh := moved || placed || n.decided != nil || n.command != "" || phases+cable != 0
+	fresh := moved || placed || n.again || n.decided != nil || n.command != "" || phases+cable != 0
 	switch {
 	case fresh || n.worthTelling() || s.flags&^before != 0 && len(readings) == 0:
 		ev := n.updateEvent(before, moved)
@@ -528,7 +533,10 @@ func (n *news) keep() error {
 		placed := n.old.evse != s.evse || n.old.connector != s.connector
 		*n.old = *s
 		s = n.old
-		if placed && s.end == running {
+		if n.again {
+			st.reopen(s)
+		}
+		if (placed || n.again) && s.end == running {
 			st.showSession(s)
 		}
 	}

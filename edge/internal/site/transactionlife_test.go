@@ -265,3 +265,67 @@ func TestPhasesUsed(t *testing.T) {
 		}
 	})
 }
+
+// A session that was taken to be over goes on with what is heard of it, until the
+// station says again that it is over, or ends it.
+func TestGoesOn(t *testing.T) {
+	tests := []struct {
+		name string
+		do   func(r *rig, d *askingDevice)
+		want []string
+	}{
+		{"and is over at last", func(r *rig, d *askingDevice) {
+			r.execute(event.Command{ID: "c1", Type: event.CommandStop, Station: "CP", EVSE: 1})
+			if len(d.orders) != 1 || d.orders[0].Transaction != "T1" {
+				r.t.Errorf("stop names %+v", d.orders)
+			}
+			r.pass(5 * time.Minute)
+		}, []string{"1/1 updated meter_periodic", "1/1 updated meter_periodic 50", "1/1 ended other 5-50=45 900s [inferred gap]"}},
+		{"and ends", func(r *rig, _ *askingDevice) {
+			r.tell("CP", (&step2{step: finish, seq: 2, at: 960, trigger: "local"}).report())
+			r.pass(5 * time.Minute)
+		}, []string{"1/1 updated meter_periodic", "1/1 updated meter_periodic 50", "1/1 ended local 5-50=45 960s [gap]"}},
+		{"over a restart", func(r *rig, _ *askingDevice) {
+			r.restart()
+			r.tell("CP", (&step2{step: updated, seq: 2, at: 930, trigger: "charging_state", state: "suspended_ev", wh: 60}).report())
+			r.tell("CP", (&step2{step: finish, seq: 3, at: 960, trigger: "local", wh: 61, context: "end"}).report())
+		}, []string{"1/1 updated meter_periodic", "1/1 updated meter_periodic 50", "1/1 updated charging_state suspended_ev", "1/1 updated charging_state 60", "1/1 ended local 5-61=56 960s"}},
+		{"unless another has begun there", func(r *rig, _ *askingDevice) {
+			r.tell("CP", (&step2{step: started, seq: 0, at: 930, tx: "T2", evse: 1, conn: 1, trigger: "authorized", wh: 60}).report())
+			r.tell("CP", (&step2{step: updated, seq: 2, at: 940, trigger: "charging_state", state: "charging"}).report())
+		}, []string{"1/1 updated meter_periodic", "1/1 updated meter_periodic 50", "1/1 ended other 5-50=45 930s [superseded gap]", "1/1 started authorized 60", "1/1 updated charging_state"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, r *rig) {
+				_, c := r.connect2("CP", 1)
+				r.tell("CP", (&step2{step: started, at: 0, evse: 1, conn: 1, trigger: "authorized", state: "charging", wh: 5}).report())
+				r.at("CP", func(st *Station) {
+					if err := st.Disconnected(c, 1006, "gone"); err != nil {
+						t.Error(err)
+					}
+				})
+				r.pass(time.Minute)
+				no := false
+				d := &askingDevice{answer: func(f func(*bool, bool, bool)) { f(&no, false, true) }}
+				r.at("CP", func(st *Station) {
+					if _, err := st.Connected(d, ConnectionInfo{Protocol: "ocpp2.0.1"}); err != nil {
+						t.Error(err)
+					}
+				})
+				r.pass(13 * time.Minute)
+				if n := len(kept[*event.SessionEnded](r.journal)); n != 1 {
+					t.Fatalf("%d ends, want one that is inferred", n)
+				}
+				from := len(r.journal.events)
+				r.pass(time.Minute)
+				r.tell("CP", (&step2{step: updated, seq: 1, at: 900, trigger: "meter_periodic", wh: 50}).report())
+				tt.do(r, d)
+				got := slices.DeleteFunc(story(r.journal, from), func(s string) bool { return strings.Contains(s, "command") })
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("told\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(tt.want, "\n\t"))
+				}
+			})
+		})
+	}
+}
