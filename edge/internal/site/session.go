@@ -107,17 +107,19 @@ func (s *session) number() int64 {
 	return n
 }
 
-// openAt is the session that runs at a connector, nil when none does.
+// openAt is the session that runs at a connector, nil when none does. An older one
+// may still wait for an end that its station has kept back.
 func (st *Station) openAt(evse, connector int) *session {
 	if evse == 0 {
 		return nil
 	}
+	var found *session
 	for _, s := range st.open {
-		if s.evse == evse && s.covers(connector) {
-			return s
+		if s.evse == evse && s.covers(connector) && (found == nil || s.started.After(found.started)) {
+			found = s
 		}
 	}
-	return nil
+	return found
 }
 
 // covers tells whether s is at a connector of its EVSE: a station that numbers its

@@ -30,7 +30,7 @@ func (n *news) end() (TransactionResult, error) {
 	}
 	all := st.resolve(r.Readings, n.stamp)
 	e.readings, _ = split(slices.Clone(all))
-	e.meter = lastRegister(all, e.readings)
+	e.meter = s.lastRegister(all, e.readings)
 	switch {
 	case s.end == running:
 	case s.end != stopped: // without what the assumed end said of itself
@@ -86,22 +86,23 @@ func (n *news) end() (TransactionResult, error) {
 }
 
 // lastRegister is the register at the end of a transaction: that of its end
-// readings, else the newest among those that came with the end.
-func lastRegister(all, readings []event.Sample) *int64 {
-	if m := endReading(readings); m != nil {
-		return m.EnergyWh
-	}
-	var newest *event.Sample
-	for i := range all {
-		v := &all[i]
-		if v.EnergyWh != nil && v.Context != "begin" && (newest == nil || !v.Time.Before(newest.Time)) {
-			newest = v
+// readings, else the newest among those that came with the end. One from before
+// the last that was heard says nothing about the end: a station may send all the
+// values of the clock with it. OCPP 2.0.1 J01, AlignedDataTxEndedMeasurands.
+func (s *session) lastRegister(all, readings []event.Sample) *int64 {
+	last := endReading(readings)
+	if last == nil {
+		for i := range all {
+			v := &all[i]
+			if v.EnergyWh != nil && v.Context != "begin" && (last == nil || !v.Time.Before(last.Time)) {
+				last = v
+			}
 		}
 	}
-	if newest == nil {
+	if last == nil || last.Context != "end" && last.Time.Before(s.registerAt) {
 		return nil
 	}
-	return newest.EnergyWh
+	return last.EnergyWh
 }
 
 // SessionCost is what there is to know for the price of a session.

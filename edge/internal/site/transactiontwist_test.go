@@ -172,6 +172,35 @@ func TestTransactionTwists(t *testing.T) {
 			"1/1 updated authorized reading:begin",
 			"1/1 ended local 100-200=100 40s",
 		}},
+		{"aligned values with the end are older than the last that was heard", func(r *rig) {
+			r.tell("CP", (&step2{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", wh: 100, context: "begin"}).report())
+			r.tell("CP", (&step2{step: updated, seq: 1, at: 40, trigger: "meter_periodic", wh: 180}).report())
+			rep := (&step2{step: finish, seq: 2, at: 50, trigger: "local"}).report()
+			rep.Readings = []event.Sample{energy(base.Add(20*time.Second), "clock", 120), energy(base.Add(30*time.Second), "clock", 150)}
+			r.tell("CP", rep)
+		}, []string{
+			"1/1 started authorized 100",
+			"1/1 updated authorized reading:begin",
+			"1/1 ended local 100-180=80 40s [gap]",
+		}},
+		{"values name no transaction while an older one waits for its end, after a restart", func(r *rig) {
+			r.tell("CP", (&step2{step: started, seq: 0, at: 20, tx: "T2", evse: 1, conn: 1, trigger: "authorized", wh: 200}).report())
+			r.tell("CP", (&step2{step: started, seq: 0, at: 5, evse: 1, conn: 1, trigger: "authorized", wh: 100, offline: true}).report())
+			r.restart()
+			r.at("CP", func(st *Station) {
+				if err := st.Meter(MeterReport{EVSE: 1, Samples: []event.Sample{energy(base.Add(60*time.Second), "clock", 260)}}); err != nil {
+					r.t.Error(err)
+				}
+			})
+			r.tell("CP", (&step2{step: finish, seq: 1, at: 15, trigger: "local", offline: true}).report())
+			r.tell("CP", (&step2{step: finish, seq: 1, at: 70, tx: "T2", trigger: "local"}).report())
+		}, []string{
+			"1/1 started authorized 200",
+			"1/1 started authorized 100 [meter_regression offline]",
+			"1/1 updated meter_clock 260",
+			"1/1 ended local 100-100=0 10s [gap meter_regression offline]",
+			"1/1 ended local 200-260=60 50s [gap]",
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
