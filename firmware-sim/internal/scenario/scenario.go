@@ -117,8 +117,8 @@ func (s *Scenario) Chargers() int {
 	return n
 }
 
-// Assign tells the group of each of count chargers: in the proportions of the
-// scenario, in its order.
+// Assign tells the group of each of count chargers: those of the scenario in its
+// order, from its beginning again when it has fewer.
 func (s *Scenario) Assign(count int) []*Group {
 	own := make([]*Group, 0, s.Chargers())
 	for i := range s.Groups {
