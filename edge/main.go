@@ -135,7 +135,11 @@ func load(path string) (config.Config, error) {
 		for i := range faults {
 			lines[i] = path + ": " + faults[i].String()
 		}
-		return cfg, fmt.Errorf("the configuration has %d faults:\n%s", len(faults), strings.Join(lines, "\n"))
+		many := "faults"
+		if len(faults) == 1 {
+			many = "fault"
+		}
+		return cfg, fmt.Errorf("the configuration has %d %s:\n%s", len(faults), many, strings.Join(lines, "\n"))
 	}
 	if err != nil {
 		return cfg, err

@@ -241,7 +241,7 @@ func (k *checker) book(dir string) *stationprofile.Book {
 			k.fault(f.String(), "ocpp", "station_profiles")
 		}
 	} else if err != nil {
-		k.fault("expected a directory with station profiles: "+err.Error(), "ocpp", "station_profiles")
+		k.fault(fmt.Sprintf("expected a directory with station profiles, got %q: %v", dir, err), "ocpp", "station_profiles")
 	}
 	if err != nil {
 		return nil
