@@ -284,8 +284,9 @@ type following struct {
 func follow(s *session, meter *register) following {
 	var f following
 	if s != nil {
-		// An assumed end may be followed by the real one, which may bring no register.
-		f.running, f.reading = s.end == running || s.own && s.end != stopped, s.reading
+		// An assumed end may be followed by the real one, which may bring no register;
+		// those from before may come after it.
+		f.running, f.reading = s.end == running || s.own && s.end != stopped || s.bare != nil, s.reading
 		f.start, f.signed, f.register, f.at = s.meterStart, s.signed, s.register, s.registerAt
 		f.rises, f.regressed, f.fell, f.quarter, f.flags = s.rises, s.regressed, s.fell, s.quarter, s.flags
 		f.guessing, f.guess, f.energised = s.own && s.begun, s.guess, s.energised

@@ -113,6 +113,7 @@ type sessionState struct {
 	HeardAt     time.Time  `json:"wb,omitzero"`
 	Phases      int        `json:"wp,omitempty"`
 	CableA      int        `json:"wc,omitempty"`
+	Bare        *bareEnd   `json:"wx,omitempty"`
 }
 
 func (st *Station) sessionRecord(s *session) Record {
@@ -125,7 +126,7 @@ func (st *Station) sessionRecord(s *session) Record {
 		Regressed: s.regressed, Fell: s.fell,
 		Reading: s.reading, Flags: s.flags, Command: s.command,
 		End: s.end, EndedAt: s.endedAt, StopKey: s.stopKey, EndWh: s.endWh,
-		Own: s.own, Alias: s.alias,
+		Own: s.own, Alias: s.alias, Bare: s.bare,
 	}
 	if s.own && s.end != stopped {
 		v.State, v.Last, v.Holes, v.Keys, v.NewestClaim = s.state, s.trail.last, s.trail.holes, s.trail.keys, s.trail.at
@@ -146,7 +147,7 @@ func (v *sessionState) session(id string) *session {
 		reading: v.Reading, flags: v.Flags, command: v.Command,
 		end: v.End, endedAt: v.EndedAt, stopKey: v.StopKey, endWh: v.EndWh,
 		own: v.Own, alias: v.Alias, state: v.State, guess: v.Guess, energised: v.Energised, reservation: v.Reservation, heardAt: v.HeardAt,
-		phases: v.Phases, cableA: v.CableA,
+		phases: v.Phases, cableA: v.CableA, bare: v.Bare,
 		// what waited for the disk when the gateway died left no trace
 		trail: trail{last: v.Last, holes: v.Holes, keys: v.Keys, at: v.NewestClaim, loose: true},
 	}

@@ -83,6 +83,7 @@ type session struct {
 	askAt       time.Time // monotonic: when to ask the station whether it runs; zero: not
 	goneAt      time.Time // monotonic: when it is over, as the station said it is not running; zero: not so
 	mute        bool      // the station cannot be asked over this connection
+	bare        *bareEnd  // how it ended, where registers that come late may still tell what it took
 }
 
 // startGuess says where the begin register of a session comes from.

@@ -289,6 +289,9 @@ func (n *news) hasRegister() bool {
 func (n *news) hear() (urgent []event.Draft) {
 	all := n.st.resolve(n.r.Readings, n.stamp)
 	n.heard = follow(n.s, n.place)
+	if n.s.end == stopped && n.when.time.After(n.s.endedAt) {
+		n.heard.running = false // they are no longer its own
+	}
 	again := n.heard.repeats(all)
 	at := n.s.at(n.st.id)
 	for i := range all {
@@ -382,6 +385,9 @@ func (n *news) update() (TransactionResult, error) {
 		}
 	}
 	n.change.Events = append(n.change.Events, readings...)
+	if s.bare != nil && s.register != nil && (s.endWh == nil || *s.register != *s.endWh) {
+		n.endAgain()
+	}
 	n.useReservation()
 	if s.end == running {
 		n.showStatus(s)

@@ -31,6 +31,7 @@ func (n *news) end() (TransactionResult, error) {
 	all := st.resolve(r.Readings, n.stamp)
 	e.readings, _ = split(slices.Clone(all))
 	e.meter = s.lastRegister(all, e.readings)
+	bare := e.meter == nil && len(e.readings) == 0
 	switch {
 	case s.end == running:
 	case s.end != stopped: // without what the assumed end said of itself
@@ -63,6 +64,10 @@ func (n *news) end() (TransactionResult, error) {
 	}
 	st.addEffects(&n.change, hits, n.stamp)
 	next := s.after(e)
+	if next.bare = nil; bare {
+		next.bare = &bareEnd{Reason: e.reason, Trigger: e.trigger, Device: e.device, Token: e.token, Command: e.command, Claim: e.claim}
+		next.startClock, next.startBoot = s.startClock, s.startBoot
+	}
 	n.change.Put = append(n.change.Put, st.sessionRecord(next))
 	forget := st.outlived(1, n.stamp)
 	if slices.Contains(forget, n.old) {
@@ -103,6 +108,30 @@ func (s *session) lastRegister(all, readings []event.Sample) *int64 {
 		return nil
 	}
 	return last.EnergyWh
+}
+
+// bareEnd is an end that brought neither a register nor readings to keep.
+type bareEnd struct {
+	Reason  string          `json:"r"`
+	Trigger string          `json:"t,omitempty"`
+	Device  string          `json:"d,omitempty"`
+	Token   *event.Token    `json:"o,omitempty"`
+	Command event.CommandID `json:"q,omitempty"`
+	Claim   time.Time       `json:"c,omitzero"`
+}
+
+// endAgain tells the end of a session once more: a register from before it, which
+// was on the way longer, says more of what the session took.
+func (n *news) endAgain() {
+	s, b := n.s, n.s.bare
+	s.flags &^= flagGap | flagUnknownEnergy
+	e := ending{
+		kind: stopped, time: s.endedAt, claim: b.Claim, device: b.Device, token: b.Token, reason: b.Reason, trigger: b.Trigger,
+		command: b.Command, flags: flagGap,
+	}
+	n.change.Events = append(n.change.Events, n.st.endEvent(s, &e, n.stamp))
+	s.endWh = e.meter
+	s.flags |= e.flags
 }
 
 // SessionCost is what there is to know for the price of a session.

@@ -183,6 +183,22 @@ func TestTransactionTwists(t *testing.T) {
 			"1/1 updated authorized reading:begin",
 			"1/1 ended local 100-180=80 40s [gap]",
 		}},
+		{"the values of the way come after an end without any, over a restart", func(r *rig) {
+			r.tell("CP", (&step2{step: started, seq: 0, at: 10, evse: 1, conn: 1, trigger: "authorized", card: "GOOD", wh: 100}).report())
+			r.tell("CP", (&step2{step: finish, seq: 3, at: 50, trigger: "ev_departed", reason: "ev_disconnected"}).report())
+			r.tell("CP", (&step2{step: updated, seq: 1, at: 20, trigger: "meter_periodic", wh: 120}).report())
+			r.restart()
+			r.tell("CP", (&step2{step: updated, seq: 2, at: 40, trigger: "meter_periodic", wh: 180}).report())
+			r.tell("CP", (&step2{step: updated, seq: 2, at: 40, trigger: "meter_periodic", wh: 180}).report())
+			r.tell("CP", (&step2{step: finish, seq: 3, at: 50, trigger: "ev_departed", reason: "ev_disconnected"}).report())
+		}, []string{
+			"1/1 token GOOD accepted",
+			"1/1 started authorized r:GOOD=accepted by cloud 100",
+			"1/1 ended ev_disconnected r:GOOD 100-100=0 40s [gap]",
+			"1/1 ended ev_disconnected r:GOOD 100-120=20 40s [gap]",
+			"1/1 updated meter_periodic 180",
+			"1/1 ended ev_disconnected r:GOOD 100-180=80 40s [gap]",
+		}},
 		{"values name no transaction while an older one waits for its end, after a restart", func(r *rig) {
 			r.tell("CP", (&step2{step: started, seq: 0, at: 20, tx: "T2", evse: 1, conn: 1, trigger: "authorized", wh: 200}).report())
 			r.tell("CP", (&step2{step: started, seq: 0, at: 5, evse: 1, conn: 1, trigger: "authorized", wh: 100, offline: true}).report())
