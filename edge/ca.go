@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -110,8 +112,23 @@ func caRevoke(path, serial, reason string, out io.Writer) error {
 	if err := a.Revoke(serial, reason); err != nil {
 		return err
 	}
+	list, err := a.List()
+	if err != nil {
+		return fmt.Errorf("%s is revoked: %w", serial, err)
+	}
+	if !slices.ContainsFunc(list, func(c pki.Issued) bool { return c.Revoked != "" && sameSerial(c.Serial, serial) }) {
+		fmt.Fprintf(out, "%s is revoked; no certificate that was signed here has this serial number (`chargeyard-edge ca list`)\n", serial)
+		return nil
+	}
 	fmt.Fprintf(out, "%s is revoked\n", serial)
 	return nil
+}
+
+// sameSerial compares serial numbers as they are printed and as people type them.
+func sameSerial(printed, typed string) bool {
+	plain := strings.NewReplacer(":", "", " ", "")
+	trim := func(s string) string { return strings.TrimLeft(strings.ToLower(plain.Replace(s)), "0") }
+	return trim(printed) == trim(typed)
 }
 
 // caList lists the certificates of stations, oldest first.

@@ -112,7 +112,12 @@ func TestCA(t *testing.T) {
 	if found == nil || !strings.Contains(list, "SN-2") {
 		t.Fatalf("listed\n%s", list)
 	}
-	output(t, "", "ca", "revoke", found[1], "--reason", "stolen", "--config", path)
+	if got := output(t, "", "ca", "revoke", found[1], "--reason", "stolen", "--config", path); strings.Contains(got, "no certificate") {
+		t.Errorf("a certificate of this site is revoked as a stranger's: %s", got)
+	}
+	if got := output(t, "", "ca", "revoke", "0A:BC", "--config", path); !strings.Contains(got, "no certificate that was signed here") {
+		t.Errorf("expected a word on the serial number of no certificate, got %s", got)
+	}
 	if list = output(t, "", "ca", "list", "--config", path); !strings.Contains(list, "stolen") {
 		t.Errorf("listed\n%s", list)
 	}
