@@ -373,10 +373,28 @@ func (w *word) occupy(row *SessionRow) error {
 		return err
 	}
 	if e.row.Session != row.ID || e.row.Gone {
+		newer, err := w.newer(e.row.Session, row)
+		if err != nil || newer && !e.row.Gone {
+			return err
+		}
 		r := e.touch()
 		r.Session, r.Gone = row.ID, false
 	}
 	return nil
+}
+
+// newer tells whether the session called id runs and began after row, which was
+// told later: its station had kept that one back.
+func (w *word) newer(id event.SessionID, row *SessionRow) (bool, error) {
+	if id == "" || id == row.ID {
+		return false, nil
+	}
+	s, err := w.sessions.get(id, w.tx.Session)
+	if err != nil || !s.found {
+		return false, err
+	}
+	other := &s.row
+	return other.Status == SessionActive && other.At.Boot == "" && row.At.Boot == "" && other.At.At.After(row.At.At), nil
 }
 
 // vacate is what occupy was until the session ended.

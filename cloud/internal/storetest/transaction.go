@@ -53,6 +53,23 @@ func testTransactions(t *testing.T, fresh func(t testing.TB) Opener) {
 			t.Errorf("got %+v", v)
 		}
 	})
+	t.Run("an older one that was kept back leaves the EVSE to the newer", func(t *testing.T) {
+		store, g := start(t, fresh)
+		g.Say(At("CP-1", 1), minute(10), &event.SessionStarted{Session: "new", Transaction: "tx-b"})
+		g.Say(At("CP-1", 1), minute(0), &event.SessionStarted{Session: "old", Transaction: "tx-a", Flags: []event.Flag{event.FlagOffline}})
+		for _, more := range []func(){
+			func() {},
+			func() {
+				g.Say(At("CP-1", 1), minute(5), &event.SessionEnded{Session: "old", Transaction: "tx-a", Reason: "local"})
+			},
+		} {
+			more()
+			g.Deliver(t, store)
+			if st := station(t, store); len(st.EVSEs) != 1 || st.EVSEs[0].Session != "new" {
+				t.Errorf("got %+v", st.EVSEs)
+			}
+		}
+	})
 	t.Run("the energy is known after all", func(t *testing.T) {
 		store, g := start(t, fresh)
 		g.Say(At("CP-1", 1), minute(1), &event.SessionStarted{Session: "s", Transaction: "tx-a", Flags: []event.Flag{event.FlagRecovered, event.FlagUnknownEnergy}})
