@@ -26,6 +26,7 @@ func tidyCommand(c *fleet.Command) {
 	if c.Type == event.CommandRecord || c.Type == event.CommandGetLog {
 		c.Params = addressSecret.ReplaceAll(c.Params, []byte("/files/…"))
 	}
+	c.Params = redacted(c.Params)
 	if c.Steps == nil {
 		c.Steps = []fleet.CommandStep{}
 	}
