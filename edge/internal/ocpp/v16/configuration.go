@@ -243,11 +243,11 @@ func (j *errand) readBack(variables []event.Variable, all []written) (site.Outco
 	o := site.Outcome{State: event.StateSucceeded}
 	for i, v := range variables {
 		at := slices.IndexFunc(values, func(kv ocpp16.KeyValue) bool { return strings.EqualFold(kv.Key, v.Variable) })
-		if at < 0 { // a password is never told
+		if at < 0 || job.Secret(v.Variable) { // a password is never told, or not as it is
 			o.Reason = v.Variable + ": accepted; the charge point does not tell its value"
 			continue
 		}
-		if i < len(all) && !job.Secret(v.Variable) {
+		if i < len(all) {
 			all[i].Value = values[at].Value
 		}
 		if !job.SameValue(v.Value, values[at].Value) {

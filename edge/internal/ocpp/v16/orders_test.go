@@ -213,6 +213,8 @@ func TestOrders(t *testing.T) {
 			steps: []step{{"ChangeConfiguration", `.*"X".*`, yes}, {"ChangeConfiguration", `.*"Y".*`, `{"status":"NotSupported"}`}}, state: event.StateFailed, reason: "1 of 2"},
 		{name: "password is not told", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: variables("AuthorizationKey", "00112233445566778899aabbccddeeff")},
 			steps: []step{{"ChangeConfiguration", `.*`, yes}, {"GetConfiguration", `.*`, `{"unknownKey":["AuthorizationKey"]}`}}, state: event.StateSucceeded, reason: "does not tell"},
+		{name: "password is told as nothing", kind: event.CommandSetConfiguration, params: event.SetConfigurationParams{Variables: variables("AuthorizationKey", "00112233445566778899aabbccddeeff")},
+			steps: []step{{"ChangeConfiguration", `.*`, yes}, {"GetConfiguration", `.*`, `{"configurationKey":[{"key":"AuthorizationKey","readonly":false,"value":""}]}`}}, state: event.StateSucceeded, reason: "does not tell"},
 
 		{name: "OCPP 1.6 §5.17", kind: event.CommandTrigger, evse: 2, params: event.TriggerParams{Message: "meter"}, steps: []step{{"TriggerMessage", `\{"requestedMessage":"MeterValues","connectorId":2\}`, yes}}, state: event.StateAccepted},
 		{name: "trigger by the other message", kind: event.CommandTrigger, params: event.TriggerParams{Message: "log"},
