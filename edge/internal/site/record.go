@@ -208,7 +208,10 @@ func (s *Site) restoreOne(r *Record) error {
 		if err := into(&v); err != nil {
 			return err
 		}
-		st := s.station(r.Key.Station)
+		st := s.self // of commands for the gateway itself
+		if r.Key.Station != "" {
+			st = s.station(r.Key.Station)
+		}
 		st.raise(v.Transaction)
 		st.request = max(st.request, v.Request)
 	case kindFloor:

@@ -50,3 +50,18 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+// What the gateway itself is told has numbers too; they make no station.
+func TestCounterOfTheGateway(t *testing.T) {
+	restored := []Record{record(Key{Kind: kindCounter}, counterState{0, 7})}
+	s, err := New(Config{}, nowhere{}, &manualClock{now: base}, &fakeManager{away: true}, restored, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := s.Stations(); len(all) != 0 {
+		t.Errorf("stations %+v, want none", all)
+	}
+	if s.self.request != 7 {
+		t.Errorf("the next request of the gateway's own follows %d, want 7", s.self.request)
+	}
+}
