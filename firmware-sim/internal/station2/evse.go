@@ -18,6 +18,7 @@ type evse struct {
 	id     int
 	outlet *car.Outlet
 	last   time.Time // up to which energy was counted
+	still  bool      // a reading is under way, and the register waits
 	fault  *fault
 
 	// As the outlet has been told.
@@ -132,11 +133,22 @@ func (s *Station) ticking() {
 
 // advance counts the energy of an EVSE up to now.
 func (s *Station) advance(e *evse) {
+	if e.still {
+		return
+	}
 	now := time.Now()
 	if dt := now.Sub(e.last); dt > 0 && s.Powered {
 		e.outlet.Advance(dt)
 	}
 	e.last = now
+}
+
+// hold keeps the register at what it is now until the function that it returns is
+// called: whatever a message tells of it is one number.
+func (s *Station) hold(e *evse) (release func()) {
+	s.advance(e)
+	e.still = true
+	return func() { e.still = false }
 }
 
 func (s *Station) advanceAll() {

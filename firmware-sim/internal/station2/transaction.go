@@ -69,6 +69,7 @@ func (s *Station) happened(e *evse, h happening) {
 
 // begin is the first event of a transaction.
 func (s *Station) begin(e *evse, h happening) {
+	defer s.hold(e)()
 	s.state.NextTransaction++
 	tx := &Transaction{
 		Number: s.state.NextTransaction, ID: uuid.NewString(), EVSE: e.id, Start: charger.Milliseconds(s.Now()),
@@ -100,6 +101,7 @@ func (s *Station) update(e *evse, tx *Transaction, h happening) {
 // end is the last event of a transaction. A time that is not zero is when it
 // really ended.
 func (s *Station) end(e *evse, tx *Transaction, h happening, when time.Time) {
+	defer s.hold(e)()
 	if when.IsZero() {
 		s.keepReading(e, tx, ocpp21.ReadingContextTransactionEnd, model.TxEndedMeasurands)
 		tx.MeterEndWh, tx.EndWh, tx.Stop = s.registerWh(e), e.outlet.RegisterWh(), charger.Milliseconds(s.Now())
