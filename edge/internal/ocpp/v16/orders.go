@@ -368,5 +368,5 @@ func (j *errand) rawCall(p *event.CallParams) (site.Outcome, error) {
 	if err != nil {
 		return site.Outcome{}, err
 	}
-	return site.Outcome{State: event.StateSucceeded, Result: answer}, nil
+	return site.Outcome{State: event.StateSucceeded, Reason: "answered; whether it agreed stands in the result", Result: answer}, nil
 }

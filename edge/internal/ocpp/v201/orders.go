@@ -470,7 +470,7 @@ func (j *errand) rawCall(p *event.CallParams) (site.Outcome, error) {
 	if err != nil {
 		return site.Outcome{}, err
 	}
-	o := site.Outcome{State: event.StateSucceeded, Result: answer}
+	o := site.Outcome{State: event.StateSucceeded, Reason: "answered; whether it agreed stands in the result", Result: answer}
 	found, err := version.answer(p.Action, answer)
 	j.c.DeviatedIn(p.Action+"Response", found)
 	if err != nil {
