@@ -172,8 +172,8 @@ type DataReport struct {
 // ConfigurationReport is a set of variables that a station told.
 //
 // A report that comes in parts has a number, the same in every part; Part counts
-// from 1, More says that others follow, Complete (in the last part) that it was
-// the whole inventory.
+// from 1, More says that others follow, Complete (in every part) that all of them
+// together are the whole inventory.
 type ConfigurationReport struct {
 	Variables []event.Variable
 	Unknown   []string
